@@ -1,0 +1,2 @@
+//! The bindery binary.
+fn main() {}

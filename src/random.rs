@@ -1,0 +1,49 @@
+//! The only source of secrets: ids and keys out of ring's system random.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::types::Sid;
+
+/// The operating system gave no random bytes.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the operating system's random source failed")]
+pub struct RandomError;
+
+/// Randomness as a parameter: everything that makes a secret or an id takes this.
+#[derive(Debug, Clone)]
+pub struct Random(SystemRandom);
+
+impl Random {
+    /// The system's random source.
+    pub fn system() -> Self {
+        Self(SystemRandom::new())
+    }
+
+    /// `N` random bytes.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn bytes<const N: usize>(&self) -> Result<[u8; N], RandomError> {
+        let mut bytes = [0; N];
+        self.0.fill(&mut bytes).map_err(|_| RandomError)?;
+        Ok(bytes)
+    }
+
+    /// A new session id: 128 bits as 22 characters.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn sid(&self) -> Result<Sid, RandomError> {
+        Sid::parse(&self.id()?).map_err(|_| RandomError)
+    }
+
+    /// 128 random bits as 22 characters of URL-safe base64.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn id(&self) -> Result<String, RandomError> {
+        Ok(URL_SAFE_NO_PAD.encode(self.bytes::<16>()?))
+    }
+}

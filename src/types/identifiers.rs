@@ -1,0 +1,211 @@
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Invalid;
+
+/// True for `[0-9a-zA-Z.=_-]{1,255}`, the grammar of `sid` and `client_secret`.
+pub(super) fn is_opaque_id(text: &str) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'=' | b'_' | b'-');
+    (1..=255).contains(&text.len()) && text.bytes().all(known)
+}
+
+/// The id of a validation session.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sid(String);
+
+impl Sid {
+    /// Reads `[0-9a-zA-Z.=_-]{1,255}`.
+    ///
+    /// # Errors
+    /// Anything else is refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if is_opaque_id(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid("1 to 255 characters out of 0-9 a-z A-Z . = _ -"))
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A server name: host name, IPv4 or bracketed IPv6 literal, with an optional port (specification, appendix "Server
+/// Name"). Case is kept, and names are compared as bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerName(String);
+
+impl ServerName {
+    /// Reads a server name of at most 255 bytes.
+    ///
+    /// # Errors
+    /// URLs, paths, empty hosts and ports that are not 1 to 5 digits are refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        const EXPECTED: Invalid = Invalid(
+            "a server name such as `example.org` or `example.org:8448`, without scheme or path",
+        );
+        if text.len() > 255 {
+            return Err(EXPECTED);
+        }
+        let (host_ok, rest) = match text.strip_prefix('[') {
+            Some(after) => {
+                let (literal, rest) = after.split_once(']').ok_or(EXPECTED)?;
+                (literal.parse::<Ipv6Addr>().is_ok(), rest)
+            }
+            None => match text.find(':') {
+                Some(colon) => text
+                    .split_at_checked(colon)
+                    .map_or((false, ""), |(host, rest)| (is_host_name(host), rest)),
+                None => (is_host_name(text), ""),
+            },
+        };
+        let port_ok = match rest.strip_prefix(':') {
+            Some(port) => {
+                (1..=5).contains(&port.len())
+                    && port.bytes().all(|b| b.is_ascii_digit())
+                    && port.parse::<u16>().is_ok()
+            }
+            None => rest.is_empty(),
+        };
+        if host_ok && port_ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(EXPECTED)
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name without its port; brackets of an IPv6 literal stay.
+    pub fn host(&self) -> &str {
+        let end = match self.0.find(']') {
+            Some(bracket) => bracket.saturating_add(1),
+            None => self.0.find(':').unwrap_or(self.0.len()),
+        };
+        self.0.get(..end).unwrap_or(&self.0)
+    }
+
+    /// The explicit port, if there is one.
+    pub fn port(&self) -> Option<u16> {
+        self.0
+            .get(self.host().len()..)?
+            .strip_prefix(':')?
+            .parse()
+            .ok()
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Letters, digits, `-` and `.`; a text that looks like an IPv4 address must be one, spelled the usual way.
+fn is_host_name(host: &str) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+    if host.is_empty() || !host.bytes().all(known) {
+        return false;
+    }
+    let looks_numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    !looks_numeric || host.parse::<Ipv4Addr>().is_ok()
+}
+
+/// A Matrix user ID (specification, appendix "User Identifiers"), historical ones included.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Reads `@localpart:server.name`, at most 255 bytes, split at the first `:`.
+    ///
+    /// # Errors
+    /// Without `@`, with an invalid server name or with NUL, it is refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        const EXPECTED: Invalid = Invalid("a Matrix user ID such as `@alice:example.org`");
+        if text.len() > 255 || text.contains('\0') {
+            return Err(EXPECTED);
+        }
+        let (_, server) = text
+            .strip_prefix('@')
+            .and_then(|rest| rest.split_once(':'))
+            .ok_or(EXPECTED)?;
+        ServerName::parse(server).map_err(|_| EXPECTED)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The user ID as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the user's homeserver.
+    pub fn server_name(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, server)| server)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The id of an ed25519 key, `ed25519:<version>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+impl KeyId {
+    const PREFIX: &'static str = "ed25519:";
+
+    /// Reads `ed25519:<version>`; a version is `[a-zA-Z0-9_]+`, at most 64 characters here.
+    ///
+    /// # Errors
+    /// Other algorithms and versions are refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        text.strip_prefix(Self::PREFIX)
+            .ok_or(Invalid("a key id such as `ed25519:1`"))
+            .and_then(Self::from_version)
+    }
+
+    /// The id of the key with this version.
+    ///
+    /// # Errors
+    /// A version that is not `[a-zA-Z0-9_]+` of at most 64 characters is refused.
+    pub fn from_version(version: &str) -> Result<Self, Invalid> {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if (1..=64).contains(&version.len()) && version.bytes().all(known) {
+            Ok(Self(format!("{}{version}", Self::PREFIX)))
+        } else {
+            Err(Invalid(
+                "a key version of 1 to 64 characters out of a-z A-Z 0-9 _",
+            ))
+        }
+    }
+
+    /// The whole id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part after `ed25519:`.
+    pub fn version(&self) -> &str {
+        self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

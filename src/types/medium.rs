@@ -1,0 +1,116 @@
+use std::fmt;
+
+use super::{Email, Invalid};
+
+/// The kind of a third-party identifier (specification, appendix "3PID Types").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Medium {
+    /// An e-mail address.
+    Email,
+    /// A phone number.
+    Msisdn,
+}
+
+impl Medium {
+    /// Reads `email` or `msisdn`.
+    ///
+    /// # Errors
+    /// Anything else is refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "email" => Ok(Self::Email),
+            "msisdn" => Ok(Self::Msisdn),
+            _ => Err(Invalid("`email` or `msisdn`")),
+        }
+    }
+
+    /// The word of the specification.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Msisdn => "msisdn",
+        }
+    }
+}
+
+impl fmt::Display for Medium {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A phone number: E.164 digits without `+`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Msisdn(String);
+
+impl Msisdn {
+    /// Reads 5 to 15 digits that do not start with 0.
+    ///
+    /// # Errors
+    /// Anything else is refused; a leading `+` too.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        if digits && (5..=15).contains(&text.len()) && !text.starts_with('0') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid(
+                "a phone number as 5 to 15 digits with its country code and without `+`",
+            ))
+        }
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Msisdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Msisdn(…)")
+    }
+}
+
+/// A third-party identifier: a medium and an address in canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ThreePid {
+    /// An e-mail address.
+    Email(Email),
+    /// A phone number.
+    Msisdn(Msisdn),
+}
+
+impl ThreePid {
+    /// Reads an address of the medium and brings it into canonical form.
+    ///
+    /// # Errors
+    /// What the address's own type refuses.
+    pub fn parse(medium: Medium, address: &str) -> Result<Self, Invalid> {
+        match medium {
+            Medium::Email => Email::parse(address).map(Self::Email),
+            Medium::Msisdn => Msisdn::parse(address).map(Self::Msisdn),
+        }
+    }
+
+    /// The medium.
+    pub const fn medium(&self) -> Medium {
+        match self {
+            Self::Email(_) => Medium::Email,
+            Self::Msisdn(_) => Medium::Msisdn,
+        }
+    }
+
+    /// The canonical address.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Email(email) => email.as_str(),
+            Self::Msisdn(msisdn) => msisdn.as_str(),
+        }
+    }
+}
+
+impl From<Email> for ThreePid {
+    fn from(email: Email) -> Self {
+        Self::Email(email)
+    }
+}
