@@ -3,23 +3,32 @@
 
 mod email;
 mod identifiers;
+mod key_state;
 mod medium;
+mod next_link;
 mod secrets;
 mod timestamp;
 
 pub use email::Email;
 pub use identifiers::{KeyId, ServerName, Sid, UserId};
+pub use key_state::KeyState;
 pub use medium::{Medium, Msisdn, ThreePid};
+pub use next_link::NextLink;
 pub use secrets::{ClientSecret, ClientSecretHash, Token};
 pub use timestamp::Timestamp;
 
 /// A value was refused. Says what would have been accepted, never what was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Invalid(pub(crate) &'static str);
+pub struct Invalid(&'static str);
 
 impl Invalid {
-    /// What would have been accepted, as the end of a sentence that starts with "must be".
+    /// A refusal that says what would have been accepted, as the end of a sentence that starts with "must be".
+    pub const fn expecting(expected: &'static str) -> Self {
+        Self(expected)
+    }
+
+    /// What would have been accepted.
     pub fn expected(self) -> &'static str {
         self.0
     }

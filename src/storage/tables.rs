@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Key, Record};
-use crate::types::{ClientSecretHash, Medium, Sid, ThreePid, Timestamp, UserId};
+use crate::types::{ClientSecretHash, KeyState, Medium, Sid, ThreePid, Timestamp, UserId};
 
 /// A table: a name, a number that stands in files, and what its rows look like.
 pub trait Table: 'static {
@@ -164,15 +164,4 @@ pub struct KeyStateEntry {
     pub public_key: [u8; 32],
     /// What the key may still do.
     pub state: KeyState,
-}
-
-/// What a server key may still do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeyState {
-    /// Signs new associations.
-    Current,
-    /// Signs no more, but signatures by it hold.
-    Valid,
-    /// No longer trusted.
-    Revoked,
 }

@@ -22,7 +22,7 @@ impl Sid {
         if is_opaque_id(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid("1 to 255 characters out of 0-9 a-z A-Z . = _ -"))
+            Err(Invalid::expecting("1 to 255 characters out of 0-9 a-z A-Z . = _ -"))
         }
     }
 
@@ -49,7 +49,7 @@ impl ServerName {
     /// # Errors
     /// URLs, paths, empty hosts and ports that are not 1 to 5 digits are refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const EXPECTED: Invalid = Invalid(
+        const EXPECTED: Invalid = Invalid::expecting(
             "a server name such as `example.org` or `example.org:8448`, without scheme or path",
         );
         if text.len() > 255 {
@@ -132,7 +132,7 @@ impl UserId {
     /// # Errors
     /// Without `@`, with an invalid server name or with NUL, it is refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const EXPECTED: Invalid = Invalid("a Matrix user ID such as `@alice:example.org`");
+        const EXPECTED: Invalid = Invalid::expecting("a Matrix user ID such as `@alice:example.org`");
         if text.len() > 255 || text.contains('\0') {
             return Err(EXPECTED);
         }
@@ -174,7 +174,7 @@ impl KeyId {
     /// Other algorithms and versions are refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         text.strip_prefix(Self::PREFIX)
-            .ok_or(Invalid("a key id such as `ed25519:1`"))
+            .ok_or(Invalid::expecting("a key id such as `ed25519:1`"))
             .and_then(Self::from_version)
     }
 
@@ -187,7 +187,7 @@ impl KeyId {
         if (1..=64).contains(&version.len()) && version.bytes().all(known) {
             Ok(Self(format!("{}{version}", Self::PREFIX)))
         } else {
-            Err(Invalid(
+            Err(Invalid::expecting(
                 "a key version of 1 to 64 characters out of a-z A-Z 0-9 _",
             ))
         }

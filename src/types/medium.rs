@@ -20,7 +20,7 @@ impl Medium {
         match text {
             "email" => Ok(Self::Email),
             "msisdn" => Ok(Self::Msisdn),
-            _ => Err(Invalid("`email` or `msisdn`")),
+            _ => Err(Invalid::expecting("`email` or `msisdn`")),
         }
     }
 
@@ -53,7 +53,7 @@ impl Msisdn {
         if digits && (5..=15).contains(&text.len()) && !text.starts_with('0') {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid(
+            Err(Invalid::expecting(
                 "a phone number as 5 to 15 digits with its country code and without `+`",
             ))
         }

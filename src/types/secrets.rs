@@ -20,7 +20,7 @@ impl ClientSecret {
         if is_opaque_id(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid("1 to 255 characters out of 0-9 a-z A-Z . = _ -"))
+            Err(Invalid::expecting("1 to 255 characters out of 0-9 a-z A-Z . = _ -"))
         }
     }
 
@@ -88,8 +88,13 @@ impl Token {
         if (1..=255).contains(&text.len()) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid("a text of 1 to 255 bytes"))
+            Err(Invalid::expecting("a text of 1 to 255 bytes"))
         }
+    }
+
+    /// A token that was derived here.
+    pub fn from_derived(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     /// The token itself, for the message that carries it. Nothing else may ask.

@@ -1,0 +1,12 @@
+use serde::{Deserialize, Serialize};
+
+/// What a key of the server may still do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyState {
+    /// Signs new associations.
+    Current,
+    /// Signs no more, but signatures by it hold.
+    Valid,
+    /// No longer trusted.
+    Revoked,
+}
