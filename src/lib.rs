@@ -14,5 +14,6 @@
 //! | 6 | [`cli`], `main` | `app`, `config`, and what offline commands need |
 
 pub mod clock;
+pub mod config;
 pub mod random;
 pub mod types;

@@ -44,6 +44,11 @@ impl fmt::Display for Sid {
 pub struct ServerName(String);
 
 impl ServerName {
+    /// The name of a server that has not been given one: `localhost`.
+    pub fn localhost() -> Self {
+        Self("localhost".to_owned())
+    }
+
     /// Reads a server name of at most 255 bytes.
     ///
     /// # Errors

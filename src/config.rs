@@ -1,0 +1,79 @@
+//! Settings: one struct a section of `identity.toml`, their defaults, and the resolver that fills them in.
+//!
+//! `identity.toml` at the top of the repository says what every key does; the structs here say what it becomes. Nothing
+//! outside this module reads files or the environment for settings.
+
+mod api;
+mod associations;
+mod email;
+mod keys;
+mod limits;
+mod log;
+mod lookup;
+mod mailbox;
+mod secret;
+mod server;
+mod sessions;
+mod store;
+mod templates;
+
+pub use api::Api;
+pub use associations::Associations;
+pub use email::{Email, MailTransport, Smtp, SmtpSecurity};
+pub use keys::Keys;
+pub use limits::{Limits, Rate};
+pub use log::Log;
+pub use lookup::Lookup;
+pub use mailbox::Mailbox;
+pub use secret::Secret;
+pub use server::{Listen, PublicUrl, Server, TrustedProxies};
+pub use sessions::Sessions;
+pub use store::Store;
+pub use templates::Templates;
+
+/// All settings of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Who the server is and where it listens.
+    pub server: Server,
+    /// Where and how data is kept.
+    pub store: Store,
+    /// What clients may send.
+    pub api: Api,
+    /// The files of the server's keys.
+    pub keys: Keys,
+    /// How mail goes out.
+    pub email: Email,
+    /// How long validation sessions live, and how often a token may be tried.
+    pub sessions: Sessions,
+    /// What a published association promises.
+    pub associations: Associations,
+    /// The bounds of lookups.
+    pub lookup: Lookup,
+    /// Where texts and pages come from.
+    pub templates: Templates,
+    /// How often a thing may be done.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let server = Server::default();
+        let store = Store::default();
+        Self {
+            keys: Keys::beside(&store.path),
+            email: Email::of(&server.name, &store.path),
+            server,
+            store,
+            api: Api::default(),
+            sessions: Sessions::default(),
+            associations: Associations::default(),
+            lookup: Lookup::default(),
+            templates: Templates::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::types::{Invalid, ServerName};
+
+/// `[server]`: who the server is and where it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The name that signatures are made under.
+    pub name: ServerName,
+    /// Where clients reach the server; links in mails start with it.
+    pub public_url: PublicUrl,
+    /// Where connections are accepted; at least one.
+    pub listen: Vec<Listen>,
+    /// How many threads answer requests; 0 is one a core.
+    pub workers: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            name: ServerName::localhost(),
+            public_url: PublicUrl("http://localhost:8090".to_owned()),
+            listen: vec![Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)))],
+            workers: 0,
+            trusted_proxies: TrustedProxies::default(),
+        }
+    }
+}
+
+/// A place where connections are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a TCP port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Reads `address:port`, `[address]:port` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// Host names, and addresses without a port, are refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        const EXPECTED: Invalid = Invalid::expecting(
+            "addresses with a port such as `127.0.0.1:8090` or `[::1]:8090`, or `unix:PATH`",
+        );
+        match text.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() && !path.contains('\0') => Ok(Self::Unix(path.into())),
+            Some(_) => Err(EXPECTED),
+            None => text.parse().map(Self::Tcp).map_err(|_| EXPECTED),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The URL that clients reach the server under: scheme and authority, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// Reads an http or https URL; host in lower case and no default port afterwards.
+    ///
+    /// # Errors
+    /// Credentials, a path (a single slash too), a query and a fragment are refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        const EXPECTED: Invalid = Invalid::expecting(
+            "a URL of scheme and host only, such as `https://id.example.org`, without a slash at the end",
+        );
+        let authority = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"))
+            .ok_or(EXPECTED)?;
+        let ends_authority = |c: char| {
+            matches!(c, '/' | '?' | '#' | '@' | '\\') || c.is_control() || c.is_whitespace()
+        };
+        if authority.contains(ends_authority) {
+            return Err(EXPECTED);
+        }
+        let url = Url::parse(text).map_err(|_| EXPECTED)?;
+        Ok(Self(url.origin().ascii_serialization()))
+    }
+
+    /// The URL as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Host, and port where it is not the scheme's own.
+    pub fn authority(&self) -> &str {
+        self.0
+            .split_once("://")
+            .map_or(&self.0, |(_, authority)| authority)
+    }
+
+    /// True for https.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whose `X-Forwarded-For` is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// Networks that proxies connect from.
+    pub networks: Vec<IpNet>,
+    /// Whether whoever connects to a unix socket is one.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    /// True if a peer with this address is a proxy. An IPv4 address in its IPv6 form counts as what it is.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        const V4: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+        const V6: IpNet = IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128);
+        Self {
+            networks: vec![V4, V6],
+            unix: true,
+        }
+    }
+}
