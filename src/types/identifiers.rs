@@ -1,6 +1,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::Invalid;
 
 /// True for `[0-9a-zA-Z.=_-]{1,255}`, the grammar of `sid` and `client_secret`.
@@ -10,7 +12,8 @@ pub(super) fn is_opaque_id(text: &str) -> bool {
 }
 
 /// The id of a validation session.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Sid(String);
 
 impl Sid {
@@ -22,13 +25,29 @@ impl Sid {
         if is_opaque_id(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::expecting("1 to 255 characters out of 0-9 a-z A-Z . = _ -"))
+            Err(Invalid::expecting(
+                "1 to 255 characters out of 0-9 a-z A-Z . = _ -",
+            ))
         }
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Sid {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Sid> for String {
+    fn from(value: Sid) -> Self {
+        value.0
     }
 }
 
@@ -128,7 +147,8 @@ fn is_host_name(host: &str) -> bool {
 }
 
 /// A Matrix user ID (specification, appendix "User Identifiers"), historical ones included.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct UserId(String);
 
 impl UserId {
@@ -137,7 +157,8 @@ impl UserId {
     /// # Errors
     /// Without `@`, with an invalid server name or with NUL, it is refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const EXPECTED: Invalid = Invalid::expecting("a Matrix user ID such as `@alice:example.org`");
+        const EXPECTED: Invalid =
+            Invalid::expecting("a Matrix user ID such as `@alice:example.org`");
         if text.len() > 255 || text.contains('\0') {
             return Err(EXPECTED);
         }
@@ -157,6 +178,20 @@ impl UserId {
     /// The name of the user's homeserver.
     pub fn server_name(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, server)| server)
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<UserId> for String {
+    fn from(value: UserId) -> Self {
+        value.0
     }
 }
 

@@ -1,9 +1,11 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Email, Invalid};
 
 /// The kind of a third-party identifier (specification, appendix "3PID Types").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Medium {
     /// An e-mail address.
     Email,
@@ -72,7 +74,8 @@ impl fmt::Debug for Msisdn {
 }
 
 /// A third-party identifier: a medium and an address in canonical form.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(Medium, String)", into = "(Medium, String)")]
 pub enum ThreePid {
     /// An e-mail address.
     Email(Email),
@@ -112,5 +115,23 @@ impl ThreePid {
 impl From<Email> for ThreePid {
     fn from(email: Email) -> Self {
         Self::Email(email)
+    }
+}
+
+impl From<ThreePid> for (Medium, String) {
+    fn from(threepid: ThreePid) -> Self {
+        (threepid.medium(), threepid.address().to_owned())
+    }
+}
+
+impl TryFrom<(Medium, String)> for ThreePid {
+    type Error = Invalid;
+
+    /// Reads what was written, which is in canonical form.
+    fn try_from((medium, address): (Medium, String)) -> Result<Self, Invalid> {
+        Self::parse(medium, &address)
+            .ok()
+            .filter(|threepid| threepid.address() == address)
+            .ok_or(Invalid::expecting("an address in canonical form"))
     }
 }

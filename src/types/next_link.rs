@@ -21,8 +21,9 @@ impl NextLink {
     /// # Errors
     /// Other schemes, credentials, relative references and other characters are refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const EXPECTED: Invalid =
-            Invalid::expecting("an http or https URL in ASCII, without user name and password, of at most 2048 bytes");
+        const EXPECTED: Invalid = Invalid::expecting(
+            "an http or https URL in ASCII, without user name and password, of at most 2048 bytes",
+        );
         let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'\\' | b'"' | b'<' | b'>' | b'`');
         if text.len() > 2048 || !text.bytes().all(plain) {
             return Err(EXPECTED);
@@ -40,7 +41,10 @@ impl NextLink {
         if authority_has_user || !url.username().is_empty() || url.password().is_some() {
             return Err(EXPECTED);
         }
-        Ok(Self { text: text.to_owned(), host })
+        Ok(Self {
+            text: text.to_owned(),
+            host,
+        })
     }
 
     /// The URL as it was sent.
@@ -76,8 +80,14 @@ mod tests {
         let sid = Sid::parse("s1").unwrap();
         let with = |text: &str| NextLink::parse(text).unwrap().with_sid(&sid);
         assert_eq!(with("https://a.example"), "https://a.example?sid=s1");
-        assert_eq!(with("https://a.example/x?y=1"), "https://a.example/x?y=1&sid=s1");
-        assert_eq!(with("HTTPS://A.example/#/c?d"), "HTTPS://A.example/#/c?d&sid=s1");
+        assert_eq!(
+            with("https://a.example/x?y=1"),
+            "https://a.example/x?y=1&sid=s1"
+        );
+        assert_eq!(
+            with("HTTPS://A.example/#/c?d"),
+            "HTTPS://A.example/#/c?d&sid=s1"
+        );
     }
 
     #[test]

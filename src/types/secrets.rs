@@ -20,7 +20,9 @@ impl ClientSecret {
         if is_opaque_id(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::expecting("1 to 255 characters out of 0-9 a-z A-Z . = _ -"))
+            Err(Invalid::expecting(
+                "1 to 255 characters out of 0-9 a-z A-Z . = _ -",
+            ))
         }
     }
 

@@ -1,0 +1,338 @@
+//! The composition root: puts the parts together, binds the listeners, runs until it is told to stop.
+
+mod keys;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpServer;
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use self::keys::{Keys, KeysError};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Listen};
+use crate::http::{self, BodyLimits, ProxyTrust, RequestLog, State};
+use crate::limits::Limits;
+use crate::mail::{Mailer, MailerError};
+use crate::net::Resolver;
+use crate::random::{Random, RandomError};
+use crate::services::associations::{Associations, AssociationsSettings};
+use crate::services::jobs::SessionSweeper;
+use crate::services::pubkeys::Pubkeys;
+use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
+use crate::storage::{OpenError, Store, StoreError};
+use crate::templates::{TemplateError, Templates};
+
+/// How long running requests may take to finish after a stop was asked for, in seconds.
+const GRACE_SECONDS: u64 = 30;
+
+/// How often ended sessions are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a server takes from its surroundings; tests bring their own.
+#[derive(Clone)]
+pub struct Deps {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Secrets and ids.
+    pub random: Random,
+}
+
+impl Deps {
+    /// The machine's clock and randomness.
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), random: Random::system() }
+    }
+}
+
+/// Whether to go on; sent to a running [`App`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Run.
+    No,
+    /// Accept nothing more and finish what runs.
+    Gracefully,
+    /// At once.
+    Now,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The templates.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
+    /// The mail transport.
+    #[error(transparent)]
+    Mailer(#[from] MailerError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A listener.
+    #[error("cannot listen on {listen} (server.listen): {source}")]
+    Listen {
+        /// The listener.
+        listen: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The threads that open the store could not be started.
+    #[error("cannot start: {0}")]
+    Runtime(#[from] tokio::task::JoinError),
+}
+
+/// Why a server ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The HTTP server failed.
+    #[error("the HTTP server failed: {0}")]
+    Http(#[from] io::Error),
+    /// Its task failed.
+    #[error("the HTTP server ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    /// The store did not close well.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A server that listens and waits to be run.
+pub struct App {
+    server: Server,
+    addresses: Vec<SocketAddr>,
+    store: Store,
+    sweeper: Arc<SessionSweeper>,
+}
+
+impl App {
+    /// Opens the store, loads keys and templates, binds the listeners. Must be called within a tokio runtime, on which
+    /// mails are sent and background work runs.
+    ///
+    /// # Errors
+    /// One sentence that says what the operator is to change.
+    pub async fn build(config: Config, deps: Deps) -> Result<Self, StartError> {
+        let Deps { clock, random } = deps;
+        let store = open_store(&config).await?;
+        let Keys { server: keys, secret } = Keys::load(&config.keys, &store, &random).await?;
+        let keys = Arc::new(keys);
+        let templates = Arc::new(Templates::load(&config.templates, &config.server.name)?);
+        let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&clock), &random)?);
+        let mailer = Mailer::new(
+            &config.email,
+            &config.server.name,
+            Resolver::system(),
+            Arc::clone(&clock),
+            random.clone(),
+            tokio::runtime::Handle::current(),
+        )?;
+        let public_url = config.server.public_url.to_string();
+        let validation = Validation::new(
+            ValidationParts {
+                store: store.clone(),
+                mailer,
+                templates: Arc::clone(&templates),
+                limits: Arc::clone(&limits),
+                secret: Arc::new(secret),
+                clock: Arc::clone(&clock),
+                random: random.clone(),
+            },
+            ValidationSettings {
+                public_url: public_url.clone(),
+                email_lifetime: config.sessions.email_lifetime,
+                validated_lifetime: config.sessions.validated_lifetime,
+                email_tries: config.sessions.email_tries,
+                next_link_hosts: config.api.next_link_hosts.clone(),
+            },
+        );
+        let associations = Associations::new(
+            store.clone(),
+            Arc::clone(&keys),
+            Arc::clone(&clock),
+            AssociationsSettings {
+                server_name: config.server.name.clone(),
+                lifetime: config.associations.lifetime,
+            },
+        );
+        let state = State {
+            validation: Arc::new(validation),
+            associations: Arc::new(associations),
+            pubkeys: Arc::new(Pubkeys::new(store.clone(), Arc::clone(&keys))),
+            templates,
+            limits,
+            body_limits: BodyLimits {
+                max_body: usize::try_from(config.api.max_body).unwrap_or(usize::MAX),
+                max_addresses: config.lookup.max_addresses,
+            },
+            request_log: Arc::new(RequestLog {
+                random,
+                clock: Arc::clone(&clock),
+                trust: ProxyTrust::new(
+                    config.server.trusted_proxies.networks.clone(),
+                    config.server.trusted_proxies.unix_sockets,
+                ),
+                client_ip: config.log.client_ip,
+            }),
+        };
+        let (server, addresses) = listen(&config, state)?;
+        log::info!(
+            "bindery {} serves {} at {public_url}, listening on {}, signing with {}, store in {}",
+            env!("CARGO_PKG_VERSION"),
+            config.server.name,
+            listeners(&config, &addresses),
+            keys.current().id(),
+            config.store.path.display(),
+        );
+        let sweeper = Arc::new(SessionSweeper::new(store.clone(), clock));
+        Ok(Self { server, addresses, store, sweeper })
+    }
+
+    /// The address of the first TCP listener, if there is one.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addresses.first().copied()
+    }
+
+    /// The job that removes ended sessions.
+    pub fn session_sweeper(&self) -> Arc<SessionSweeper> {
+        Arc::clone(&self.sweeper)
+    }
+
+    /// Serves until `stop` says otherwise; then finishes what runs, stops the background work, closes the store.
+    ///
+    /// # Errors
+    /// When serving ends by itself, or the store does not close well.
+    pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<(), RunError> {
+        let handle = self.server.handle();
+        let mut server = tokio::spawn(self.server);
+        let mut jobs = JoinSet::new();
+        jobs.spawn(sweep(Arc::clone(&self.sweeper)));
+        jobs.spawn(watchdog(self.store.clone()));
+        notify(&[sd_notify::NotifyState::Ready]);
+
+        let served = tokio::select! {
+            ended = &mut server => ended,
+            () = wait_for(&mut stop, Stop::Gracefully) => {
+                log::info!("stopping: finishing what runs, {GRACE_SECONDS} s at most");
+                notify(&[sd_notify::NotifyState::Stopping]);
+                let forced = async {
+                    wait_for(&mut stop, Stop::Now).await;
+                    log::warn!("stopping at once");
+                };
+                tokio::select! {
+                    () = handle.stop(true) => {}
+                    () = forced => handle.stop(false).await,
+                }
+                server.await
+            }
+        };
+        jobs.shutdown().await;
+        self.store.close()?;
+        served??;
+        log::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let (settings, name) = (config.store.clone(), config.server.name.clone());
+    Ok(tokio::task::spawn_blocking(move || Store::open(&settings, &name)).await??)
+}
+
+fn listen(config: &Config, state: State) -> Result<(Server, Vec<SocketAddr>), StartError> {
+    let mut server = HttpServer::new(move || {
+        actix_web::App::new()
+            .wrap(from_fn(http::observe))
+            .configure(|app| http::configure(app, &state))
+    })
+    .disable_signals()
+    .shutdown_timeout(GRACE_SECONDS)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .client_disconnect_timeout(Duration::from_secs(5));
+    if config.server.workers > 0 {
+        server = server.workers(config.server.workers);
+    }
+    for listen in &config.server.listen {
+        let bound = match listen {
+            Listen::Tcp(address) => server.bind(address),
+            Listen::Unix(path) => server.bind_uds(path),
+        };
+        server = bound
+            .map_err(|source| StartError::Listen { listen: listen.to_string(), source })?;
+    }
+    let addresses = server.addrs();
+    Ok((server.run(), addresses))
+}
+
+/// The listeners for the start-up line; TCP ones with the port that was really taken.
+fn listeners(config: &Config, addresses: &[SocketAddr]) -> String {
+    let unix: Vec<PathBuf> = config
+        .server
+        .listen
+        .iter()
+        .filter_map(|listen| match listen {
+            Listen::Unix(path) => Some(path.clone()),
+            Listen::Tcp(_) => None,
+        })
+        .collect();
+    let tcp = addresses.iter().map(SocketAddr::to_string);
+    let unix = unix.iter().map(|path| format!("unix:{}", path.display()));
+    tcp.chain(unix).collect::<Vec<_>>().join(", ")
+}
+
+async fn wait_for(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
+    let reached = |now: &Stop| match at_least {
+        Stop::No => true,
+        Stop::Gracefully => *now != Stop::No,
+        Stop::Now => *now == Stop::Now,
+    };
+    if stop.wait_for(reached).await.is_err() {
+        // Nobody is left who could ask for a stop.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn sweep(sweeper: Arc<SessionSweeper>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        match sweeper.run_once().await {
+            Ok(0) => {}
+            Ok(removed) => log::info!("removed {removed} ended sessions"),
+            Err(error) => log::error!("ended sessions could not be removed: {error}"),
+        }
+    }
+}
+
+/// Tells systemd that the server lives, as long as its store answers.
+async fn watchdog(store: Store) {
+    let Some(within) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(within / 2);
+    loop {
+        ticks.tick().await;
+        if store.write(|_| Ok::<(), StoreError>(())).await.is_ok() {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// Tells systemd, if it started us; that it cannot be told is no reason to stop.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("systemd could not be notified: {error}");
+    }
+}

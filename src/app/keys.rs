@@ -1,0 +1,218 @@
+//! The two files that a server cannot be moved without: its signing keys and its HMAC secret. Both are made at the first
+//! start, and never again: a server whose files were lost must not quietly become another one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::random::{Random, RandomError};
+use crate::signing::{KeyFileError, KeyRing, ServerKey, ServerKeys, ServerSecret};
+use crate::storage::tables::{KeyStateEntry, Meta, MetaName, MetaRecord};
+use crate::storage::{Store, StoreError};
+use crate::types::{KeyId, KeyState};
+
+/// Why the keys could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// A file is gone, but the store was used with it.
+    #[error(
+        "{} is missing, but this store has been used with it: put it back from your backup \
+         (a new one would make every signature and token given out so far worthless)",
+        .0.display()
+    )]
+    Lost(PathBuf),
+    /// The key file lacks a key that the store knows.
+    #[error("{} has no key `{key}` with the public half that this store knows: put the line back from your backup", file.display())]
+    KeyLost {
+        /// The key file.
+        file: PathBuf,
+        /// The id of the key.
+        key: String,
+    },
+    /// Others can read a secret.
+    #[error("{} can be read by everybody: run `chmod 600` on it", .0.display())]
+    Exposed(PathBuf),
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {source}", file.display())]
+    File {
+        /// `read` or `create`.
+        action: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A file does not have the right form.
+    #[error("{}: {source}", file.display())]
+    Form {
+        /// The file.
+        file: PathBuf,
+        /// The line and what is wrong with it.
+        source: KeyFileError,
+    },
+    /// No randomness for a new key.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The keys of a server.
+pub struct Keys {
+    /// The ed25519 keys with their states.
+    pub server: ServerKeys,
+    /// What tokens are derived from.
+    pub secret: ServerSecret,
+}
+
+impl Keys {
+    /// Reads both files, or makes them for a store that has never been used, and brings the states in the store up to
+    /// date with the key file: a key that is new in the file holds, but does not sign until it is made current.
+    ///
+    /// # Errors
+    /// When a file is lost, exposed, or not in its form.
+    pub async fn load(
+        settings: &crate::config::Keys,
+        store: &Store,
+        random: &Random,
+    ) -> Result<Self, KeysError> {
+        let known = stored_states(store)?;
+        let first_start = known.is_empty();
+        let ring = read_or_create(&settings.file, first_start, || {
+            let seed = Zeroizing::new(random.bytes::<32>()?);
+            Ok(KeyRing::generate(&seed).to_text())
+        })?;
+        let ring = KeyRing::parse(&ring)
+            .map_err(|source| KeysError::Form { file: settings.file.clone(), source })?;
+        let secret = read_or_create(&settings.secret, first_start, || {
+            Ok(ServerSecret::from_bytes(random.bytes::<32>()?).to_text())
+        })?;
+        let secret = ServerSecret::parse(&secret)
+            .map_err(|source| KeysError::Form { file: settings.secret.clone(), source })?;
+
+        let states = merge(&ring, &known, &settings.file)?;
+        if states != known {
+            let record = MetaRecord::KeyStates(states.clone());
+            store
+                .write(move |tx| -> Result<(), StoreError> {
+                    tx.put::<Meta>(&MetaName::KeyStates, &record)
+                })
+                .await?;
+        }
+        let server = assemble(ring, &states).ok_or_else(|| KeysError::Lost(settings.file.clone()))?;
+        Ok(Self { server, secret })
+    }
+}
+
+fn stored_states(store: &Store) -> Result<Vec<KeyStateEntry>, StoreError> {
+    let record = store.read(|tx| tx.get::<Meta>(&MetaName::KeyStates))?;
+    Ok(match record {
+        Some(MetaRecord::KeyStates(states)) => states,
+        _ => Vec::new(),
+    })
+}
+
+/// The states that hold now: what the store knows, then what is new in the file.
+fn merge(
+    ring: &KeyRing,
+    known: &[KeyStateEntry],
+    file: &Path,
+) -> Result<Vec<KeyStateEntry>, KeysError> {
+    let in_file = |entry: &KeyStateEntry| {
+        ring.keys().any(|key| {
+            key.id().version() == entry.version && key.public_key() == entry.public_key
+        })
+    };
+    if let Some(lost) =
+        known.iter().find(|entry| entry.state != KeyState::Revoked && !in_file(entry))
+    {
+        let key = KeyId::from_version(&lost.version).map_or_else(|_| String::new(), |id| id.to_string());
+        return Err(KeysError::KeyLost { file: file.to_owned(), key });
+    }
+    let mut states = known.to_vec();
+    for key in ring.keys() {
+        if known.iter().any(|entry| entry.version == key.id().version()) {
+            continue;
+        }
+        let has_current = states.iter().any(|entry| entry.state == KeyState::Current);
+        states.push(KeyStateEntry {
+            version: key.id().version().to_owned(),
+            public_key: key.public_key(),
+            state: if has_current { KeyState::Valid } else { KeyState::Current },
+        });
+    }
+    Ok(states)
+}
+
+fn assemble(ring: KeyRing, states: &[KeyStateEntry]) -> Option<ServerKeys> {
+    let state_of = |key: &ServerKey| {
+        let entry = states.iter().find(|entry| entry.version == key.id().version());
+        entry.map_or(KeyState::Valid, |entry| entry.state)
+    };
+    let (mut current, others): (Vec<_>, Vec<_>) = ring
+        .into_keys()
+        .into_iter()
+        .map(|key| {
+            let state = state_of(&key);
+            (key, state)
+        })
+        .partition(|(_, state)| *state == KeyState::Current);
+    let (signing, _) = current.pop()?;
+    Some(ServerKeys::new(signing, others))
+}
+
+/// The text of a secret file, which is made if this is the first start.
+fn read_or_create(
+    file: &Path,
+    first_start: bool,
+    make: impl FnOnce() -> Result<Zeroizing<String>, KeysError>,
+) -> Result<Zeroizing<String>, KeysError> {
+    match fs::metadata(file) {
+        Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {
+            Err(KeysError::Exposed(file.to_owned()))
+        }
+        Ok(_) => fs::read_to_string(file).map(Zeroizing::new).map_err(|source| KeysError::File {
+            action: "read",
+            file: file.to_owned(),
+            source,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && first_start => {
+            let text = make()?;
+            create(file, &text).map_err(|source| KeysError::File {
+                action: "create",
+                file: file.to_owned(),
+                source,
+            })?;
+            log::info!("made {}; keep a copy of it in a safe place", file.display());
+            Ok(text)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(KeysError::Lost(file.to_owned()))
+        }
+        Err(source) => Err(KeysError::File { action: "read", file: file.to_owned(), source }),
+    }
+}
+
+/// Writes a file of mode 0600 that is whole and on disk when its name appears.
+fn create(file: &Path, text: &str) -> io::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    out.write_all(text.as_bytes())?;
+    out.sync_all()?;
+    fs::rename(&unfinished, file)?;
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,20 @@
+//! Everything that knows actix: the route table, how a request is read, how an answer or an error looks, and one file a
+//! section of the specification. A handler extracts, calls one service function, and converts.
+
+mod associations;
+mod email;
+mod error;
+mod keys;
+mod lookup;
+mod observe;
+mod pages;
+mod params;
+mod peer;
+mod routes;
+mod state;
+mod status;
+
+pub use observe::observe;
+pub use peer::ProxyTrust;
+pub use routes::configure;
+pub use state::{BodyLimits, RequestLog, State};

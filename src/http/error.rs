@@ -1,0 +1,335 @@
+//! The one error of the API: a status, an errcode, and a sentence. What a service reports is turned into it here,
+//! exhaustively, and its cause is kept for the request's log line.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Map, Value, json};
+
+use crate::limits::Limited;
+use crate::mail::SendError;
+use crate::random::RandomError;
+use crate::services::associations::{BindError, LookupError, UnbindError};
+use crate::services::validation::ValidationError;
+use crate::storage::StoreError;
+
+/// The errcodes that this server answers (specification, "Standard error response").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrCode {
+    /// The body is not an object.
+    BadJson,
+    /// The mail could not be sent.
+    EmailSendError,
+    /// Not allowed.
+    Forbidden,
+    /// Not an e-mail address.
+    InvalidEmail,
+    /// A parameter has a wrong type or value.
+    InvalidParam,
+    /// Too many requests.
+    LimitExceeded,
+    /// Required parameters are missing.
+    MissingParams,
+    /// No such thing.
+    NotFound,
+    /// The body cannot be read.
+    NotJson,
+    /// No such session.
+    NoValidSession,
+    /// The session came to its end.
+    SessionExpired,
+    /// The session's token has not been submitted.
+    SessionNotValidated,
+    /// The token is wrong.
+    TokenIncorrect,
+    /// The body, or a list in it, is too large.
+    TooLarge,
+    /// Our own failure.
+    Unknown,
+    /// The path, method or medium is not served.
+    Unrecognized,
+}
+
+impl ErrCode {
+    /// The code as clients read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadJson => "M_BAD_JSON",
+            Self::EmailSendError => "M_EMAIL_SEND_ERROR",
+            Self::Forbidden => "M_FORBIDDEN",
+            Self::InvalidEmail => "M_INVALID_EMAIL",
+            Self::InvalidParam => "M_INVALID_PARAM",
+            Self::LimitExceeded => "M_LIMIT_EXCEEDED",
+            Self::MissingParams => "M_MISSING_PARAMS",
+            Self::NotFound => "M_NOT_FOUND",
+            Self::NotJson => "M_NOT_JSON",
+            Self::NoValidSession => "M_NO_VALID_SESSION",
+            Self::SessionExpired => "M_SESSION_EXPIRED",
+            Self::SessionNotValidated => "M_SESSION_NOT_VALIDATED",
+            Self::TokenIncorrect => "M_TOKEN_INCORRECT",
+            Self::TooLarge => "M_TOO_LARGE",
+            Self::Unknown => "M_UNKNOWN",
+            Self::Unrecognized => "M_UNRECOGNIZED",
+        }
+    }
+}
+
+/// A refusal as the client sees it, with the cause that only the log sees.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    errcode: ErrCode,
+    message: Cow<'static, str>,
+    more: Map<String, Value>,
+    retry_after: Option<u64>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ApiError {
+    /// A refusal in one of our own sentences.
+    pub fn new(
+        status: StatusCode,
+        errcode: ErrCode,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            errcode,
+            message: message.into(),
+            more: Map::new(),
+            retry_after: None,
+            cause: None,
+        }
+    }
+
+    /// A 400.
+    pub fn bad_request(errcode: ErrCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, errcode, message)
+    }
+
+    /// A 400 for a parameter whose value is wrong.
+    pub fn invalid_param(name: &str, expected: &str) -> Self {
+        Self::bad_request(ErrCode::InvalidParam, format!("`{name}` must be {expected}."))
+    }
+
+    /// A 429.
+    pub fn limited(limited: &Limited) -> Self {
+        let mut error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrCode::LimitExceeded,
+            "Too many requests; try again later.",
+        );
+        let millis = limited.retry_after.as_millis().max(1);
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        error.more.insert("retry_after_ms".to_owned(), millis.into());
+        error.retry_after = Some(millis.div_ceil(1000));
+        error
+    }
+
+    /// A failure of the server itself.
+    pub fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
+        let error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrCode::Unknown,
+            "The server failed to do this; its operator finds the reason in the log.",
+        );
+        error.caused_by(cause)
+    }
+
+    /// A 404 for a session that does not exist.
+    pub fn no_session_404() -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrCode::NoValidSession, NO_SESSION)
+    }
+
+    /// With `success` in the answer, as `submitToken` wants it.
+    #[must_use]
+    pub fn with_success(mut self, success: bool) -> Self {
+        self.more.insert("success".to_owned(), success.into());
+        self
+    }
+
+    fn caused_by(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// The errcode, for the log line and for pages.
+    pub fn errcode(&self) -> ErrCode {
+        self.errcode
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the log is to say of this refusal.
+    pub fn report(&self) -> Report {
+        Report { errcode: self.errcode, cause: self.cause.as_deref().map(chain) }
+    }
+}
+
+/// What the log says of a refusal; it travels with the answer to where the request is logged.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The errcode that the client was given.
+    pub errcode: ErrCode,
+    /// What the log should know and the client should not.
+    pub cause: Option<String>,
+}
+
+/// An error and its sources in one line.
+fn chain(error: &(dyn StdError + Send + Sync)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut body = self.more.clone();
+        body.insert("errcode".to_owned(), self.errcode.as_str().into());
+        body.insert("error".to_owned(), json!(self.message));
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        let mut response = response.json(body);
+        response.extensions_mut().insert(self.report());
+        response
+    }
+}
+
+impl From<RandomError> for ApiError {
+    fn from(error: RandomError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            let mut answer = Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrCode::Unknown,
+                "The server cannot store anything at the moment; try again later.",
+            );
+            answer.retry_after = Some(Duration::from_secs(30).as_secs());
+            return answer.caused_by(error);
+        }
+        Self::internal(error)
+    }
+}
+
+const NO_SESSION: &str = "There is no session with this `sid` and `client_secret`.";
+const EXPIRED: &str = "The session has expired; ask for a new token.";
+const NOT_VALIDATED: &str = "The session's token has not been submitted yet.";
+
+impl From<ValidationError> for ApiError {
+    fn from(error: ValidationError) -> Self {
+        match error {
+            ValidationError::NoSession => Self::bad_request(ErrCode::NoValidSession, NO_SESSION),
+            ValidationError::Expired => Self::bad_request(ErrCode::SessionExpired, EXPIRED),
+            ValidationError::NotValidated => {
+                Self::bad_request(ErrCode::SessionNotValidated, NOT_VALIDATED)
+            }
+            ValidationError::TokenIncorrect => {
+                Self::bad_request(ErrCode::TokenIncorrect, "The token is wrong.")
+            }
+            ValidationError::NextLinkHost => Self::invalid_param(
+                "next_link",
+                "a link to a host that this server's operator allows",
+            ),
+            ValidationError::Limited(limited) => Self::limited(&limited),
+            ValidationError::Send(error) => error.into(),
+            ValidationError::Template(error) => Self::internal(error),
+            ValidationError::Random(error) => error.into(),
+            ValidationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NoTransport => Self::bad_request(
+                ErrCode::Unrecognized,
+                "This server does not send e-mail, so it cannot validate e-mail addresses.",
+            ),
+            SendError::NeedsSmtpUtf8 => Self::bad_request(
+                ErrCode::InvalidEmail,
+                "This server cannot send to addresses with characters other than ASCII before the `@`.",
+            ),
+            SendError::Refused { .. } => Self::bad_request(
+                ErrCode::EmailSendError,
+                "The mail server refused to take a mail for this address.",
+            )
+            .caused_by(error),
+            SendError::Temporary { .. } => Self::bad_request(
+                ErrCode::EmailSendError,
+                "The mail could not be sent at the moment; try again later.",
+            )
+            .caused_by(error),
+            SendError::Message { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<BindError> for ApiError {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::NoSession => Self::no_session_404(),
+            BindError::Expired => Self::bad_request(ErrCode::SessionExpired, EXPIRED),
+            BindError::NotValidated => {
+                Self::bad_request(ErrCode::SessionNotValidated, NOT_VALIDATED)
+            }
+            BindError::Sign(error) => Self::internal(error),
+            BindError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UnbindError> for ApiError {
+    fn from(error: UnbindError) -> Self {
+        match error {
+            UnbindError::Forbidden => Self::new(
+                StatusCode::FORBIDDEN,
+                ErrCode::Forbidden,
+                "Nothing in this request proves that it may remove this association.",
+            ),
+            UnbindError::Expired => Self::bad_request(ErrCode::SessionExpired, EXPIRED),
+            UnbindError::NotValidated => {
+                Self::bad_request(ErrCode::SessionNotValidated, NOT_VALIDATED)
+            }
+            UnbindError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LookupError> for ApiError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Sign(error) => Self::internal(error),
+            LookupError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Around every request: its id, its client's address, the limit on requests, the headers that every answer carries, and
+//! its one line in the log.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+
+use super::error::{ApiError, Report};
+use super::peer::Peer;
+use super::routes::Route;
+use super::state::State;
+use crate::limits::{Action, Subject};
+
+/// The headers that let any web client call any endpoint (identity service, "Web browser clients").
+const CORS: [(&str, &str); 5] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        "access-control-allow-headers",
+        "Origin, X-Requested-With, Content-Type, Accept, Authorization",
+    ),
+    ("access-control-expose-headers", "Retry-After"),
+    ("access-control-max-age", "86400"),
+];
+
+/// Wraps the whole application.
+///
+/// # Errors
+/// None of its own: a refusal is an answer.
+pub async fn observe<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+    };
+    let log = &state.request_log;
+    let started = log.clock.monotonic();
+    let id = log.random.id().unwrap_or_default();
+    let peer = Peer::find(&request, &log.trust);
+    let method = request.method().clone();
+
+    let limited = peer.0.and_then(|ip| {
+        state.limits.take(Action::RequestsByIp, Subject::Ip(ip)).err()
+    });
+    let mut response = match limited {
+        Some(limited) => {
+            let answer = ApiError::limited(&limited);
+            request.error_response(answer).map_into_right_body()
+        }
+        None => next.call(request).await?.map_into_left_body(),
+    };
+
+    let headers = response.headers_mut();
+    for (name, value) in CORS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    let cache = HeaderName::from_static("cache-control");
+    if !headers.contains_key(&cache) {
+        headers.insert(cache, HeaderValue::from_static("no-store"));
+    }
+
+    let report = response.response().extensions().get::<Report>().cloned();
+    let line = Line {
+        id: &id,
+        client: log.client_ip.then_some(peer.0).flatten().map(|ip| ip.to_string()),
+        method: method.as_str(),
+        route: response.request().app_data::<Route>().map_or("unknown", Route::path),
+        status: response.status().as_u16(),
+        errcode: report.as_ref().map_or("-", |report| report.errcode.as_str()),
+        millis: log.clock.monotonic().saturating_sub(started).as_millis(),
+    };
+    line.write();
+    if let Some(cause) = report.and_then(|report| report.cause) {
+        log::error!(request_id = id.as_str(); "request {id} failed: {cause}");
+    }
+    Ok(response)
+}
+
+/// One request in the log. Only what is listed here is ever logged of a request.
+struct Line<'a> {
+    id: &'a str,
+    client: Option<String>,
+    method: &'a str,
+    route: &'a str,
+    status: u16,
+    errcode: &'a str,
+    millis: u128,
+}
+
+impl Line<'_> {
+    fn write(&self) {
+        log::info!(
+            target: "bindery::request",
+            request_id = self.id,
+            client = self.client.as_deref().unwrap_or("-"),
+            method = self.method,
+            route = self.route,
+            status = self.status,
+            errcode = self.errcode,
+            duration_ms = self.millis;
+            "request"
+        );
+    }
+}

@@ -1,0 +1,294 @@
+//! The parameters of a call, from wherever its version lets them stand, and the typed way to read them.
+//!
+//! An endpoint implements [`FromParams`] for its request and reads field by field; whatever is missing or wrong is
+//! collected, so that one answer names every missing field.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
+use futures_util::StreamExt as _;
+use serde_json::{Map, Value};
+
+use super::error::{ApiError, ErrCode};
+use super::routes::Version;
+use super::state::BodyLimits;
+use crate::types::Invalid;
+
+/// The deepest nesting of arrays and objects in a body.
+const MAX_DEPTH: usize = 16;
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How much of a body that is too large is read and thrown away, so that its sender gets to read the answer.
+const DRAINED: usize = 2 * 1024 * 1024;
+
+/// A request that is read from parameters.
+pub trait FromParams: Sized {
+    /// Reads all fields; every failed read is recorded in `params`, so `?` may stop at the first.
+    ///
+    /// # Errors
+    /// [`Refused`] when any field is missing or wrong.
+    fn from_params(params: &mut Params) -> Result<Self, Refused>;
+}
+
+/// Something is wrong; what it is has been recorded in the [`Params`].
+#[derive(Debug, Clone, Copy)]
+pub struct Refused;
+
+/// The parameters of one call.
+pub struct Params {
+    fields: Map<String, Value>,
+    missing: Vec<&'static str>,
+    invalid: Option<ApiError>,
+}
+
+impl Params {
+    fn new(fields: Map<String, Value>) -> Self {
+        Self { fields, missing: Vec::new(), invalid: None }
+    }
+
+    /// A required field, read by `parse`.
+    ///
+    /// # Errors
+    /// When it is missing, `null`, no string, or refused by `parse`.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<T, Refused> {
+        self.optional(name, parse)?.ok_or_else(|| self.miss(name))
+    }
+
+    /// An optional field, read by `parse`; `null` counts as absent.
+    ///
+    /// # Errors
+    /// When it is no string or refused by `parse`.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Refused> {
+        let read = match self.fields.get(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) => parse(text),
+            Some(_) => Err(Invalid::expecting("a string")),
+        };
+        read.map(Some).map_err(|invalid| self.reject(name, invalid))
+    }
+
+    /// A required field of any JSON type, read by `parse`.
+    ///
+    /// # Errors
+    /// When it is missing, `null`, or refused by `parse`.
+    pub fn required_value<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, Invalid>,
+    ) -> Result<T, Refused> {
+        let read = match self.fields.get(name) {
+            None | Some(Value::Null) => return Err(self.miss(name)),
+            Some(value) => parse(value),
+        };
+        read.map_err(|invalid| self.reject(name, invalid))
+    }
+
+    /// Records that a required field is missing.
+    pub fn miss(&mut self, name: &'static str) -> Refused {
+        self.missing.push(name);
+        Refused
+    }
+
+    /// Records that a field is wrong.
+    pub fn reject(&mut self, name: &str, invalid: Invalid) -> Refused {
+        self.fail(ApiError::invalid_param(name, invalid.expected()))
+    }
+
+    /// Records a refusal with an errcode of its own.
+    pub fn fail(&mut self, error: ApiError) -> Refused {
+        self.invalid.get_or_insert(error);
+        Refused
+    }
+
+    /// Reads a whole request.
+    ///
+    /// # Errors
+    /// 400 that names all missing fields, or else the first wrong one.
+    pub fn read<T: FromParams>(mut self) -> Result<T, ApiError> {
+        T::from_params(&mut self).map_err(|Refused| self.into_error())
+    }
+
+    fn into_error(self) -> ApiError {
+        if self.missing.is_empty() {
+            return self.invalid.unwrap_or_else(|| {
+                ApiError::bad_request(ErrCode::InvalidParam, "The parameters are wrong.")
+            });
+        }
+        let mut message = "Missing parameters: ".to_owned();
+        for (place, name) in self.missing.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            let _ = write!(message, "{comma}`{name}`");
+        }
+        message.push('.');
+        ApiError::bad_request(ErrCode::MissingParams, message)
+    }
+}
+
+/// Where the parameters of a call may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyForm {
+    Json,
+    UrlEncoded,
+}
+
+impl FromRequest for Params {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            if request.method() == Method::GET || request.method() == Method::HEAD {
+                return url_encoded(request.query_string().as_bytes()).map(Self::new);
+            }
+            let limit = request.app_data::<web::Data<BodyLimits>>().map_or(0, |limits| {
+                limits.for_route(request.app_data::<super::routes::Route>())
+            });
+            let body = read_body(&request, payload, limit).await?;
+            fields(&request, &body).map(Self::new)
+        })
+    }
+}
+
+/// The fields of a `POST`: v2 takes a form only by its name, v1 takes JSON only by its name, and v1 looks into the
+/// query for what the body does not have.
+fn fields(request: &HttpRequest, body: &Bytes) -> Result<Map<String, Value>, ApiError> {
+    let version = request.app_data::<super::routes::Route>().map_or(Version::V2, |route| route.version());
+    let form = body_form(version, request.content_type());
+    let mut fields = match version {
+        Version::V1 => url_encoded(request.query_string().as_bytes())?,
+        Version::V2 | Version::None => Map::new(),
+    };
+    if version == Version::V1 && body.is_empty() && (form == BodyForm::UrlEncoded || !fields.is_empty()) {
+        return Ok(fields);
+    }
+    let of_body = match form {
+        BodyForm::UrlEncoded => url_encoded(body)?,
+        BodyForm::Json => json_object(body)?,
+    };
+    fields.extend(of_body);
+    Ok(fields)
+}
+
+fn body_form(version: Version, content_type: &str) -> BodyForm {
+    let is = |name: &str| content_type.eq_ignore_ascii_case(name);
+    match version {
+        Version::V1 if is("application/json") => BodyForm::Json,
+        Version::V1 | Version::None => BodyForm::UrlEncoded,
+        Version::V2
+            if is("application/x-www-form-urlencoded") || is("application/x-form-www-urlencoded") =>
+        {
+            BodyForm::UrlEncoded
+        }
+        Version::V2 => BodyForm::Json,
+    }
+}
+
+/// Reads an object.
+///
+/// # Errors
+/// `M_NOT_JSON` for what is no JSON, `M_BAD_JSON` for what is no object or nested too deeply.
+fn json_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| {
+        ApiError::bad_request(ErrCode::NotJson, "The body is not valid JSON in UTF-8.")
+    })?;
+    match value {
+        Value::Object(fields) if fields.values().all(|value| is_within_depth(value, MAX_DEPTH - 1)) => {
+            Ok(fields)
+        }
+        Value::Object(_) => Err(ApiError::bad_request(
+            ErrCode::BadJson,
+            format!("The body is nested more than {MAX_DEPTH} deep."),
+        )),
+        _ => Err(ApiError::bad_request(ErrCode::BadJson, "The body must be a JSON object.")),
+    }
+}
+
+fn is_within_depth(value: &Value, depth: usize) -> bool {
+    match (value, depth.checked_sub(1)) {
+        (Value::Array(items), Some(left)) => items.iter().all(|item| is_within_depth(item, left)),
+        (Value::Object(fields), Some(left)) => fields.values().all(|item| is_within_depth(item, left)),
+        (Value::Array(_) | Value::Object(_), None) => false,
+        _ => true,
+    }
+}
+
+/// Reads a form or a query; of a name that stands twice the last value counts.
+fn url_encoded(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let not_utf8 =
+        || ApiError::bad_request(ErrCode::NotJson, "The parameters are not valid UTF-8.");
+    if std::str::from_utf8(text).is_err() {
+        return Err(not_utf8());
+    }
+    let mut fields = Map::new();
+    for (name, value) in url::form_urlencoded::parse(text) {
+        // The decoder puts this character where bytes are no UTF-8.
+        if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
+            return Err(not_utf8());
+        }
+        fields.insert(name.into_owned(), Value::String(value.into_owned()));
+    }
+    Ok(fields)
+}
+
+async fn read_body(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let reading = async {
+        let mut body = BytesMut::new();
+        let mut too_large = declared.is_some_and(|length| length > limit);
+        let mut drained: usize = 0;
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| {
+                ApiError::bad_request(ErrCode::NotJson, "The body could not be read to its end.")
+            })?;
+            too_large |= body.len().saturating_add(chunk.len()) > limit;
+            if too_large {
+                drained = drained.saturating_add(chunk.len());
+                if drained > DRAINED {
+                    break;
+                }
+            } else {
+                body.extend_from_slice(&chunk);
+            }
+        }
+        if too_large {
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                ErrCode::TooLarge,
+                format!("The body is larger than {limit} bytes."),
+            ));
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| {
+        Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrCode::Unknown,
+            "The body took too long to arrive.",
+        ))
+    })
+}

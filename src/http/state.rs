@@ -1,0 +1,66 @@
+//! What the handlers share. It is made once and cloned into each worker.
+
+use std::sync::Arc;
+
+use super::peer::ProxyTrust;
+use super::routes::Route;
+use crate::limits::Limits;
+use crate::random::Random;
+use crate::services::associations::Associations;
+use crate::services::pubkeys::Pubkeys;
+use crate::services::validation::Validation;
+use crate::templates::Templates;
+
+/// Everything that requests are served from.
+#[derive(Clone)]
+pub struct State {
+    /// Sessions and tokens.
+    pub validation: Arc<Validation>,
+    /// Associations.
+    pub associations: Arc<Associations>,
+    /// Public keys.
+    pub pubkeys: Arc<Pubkeys>,
+    /// Pages.
+    pub templates: Arc<Templates>,
+    /// Request limits.
+    pub limits: Arc<Limits>,
+    /// How large a body may be.
+    pub body_limits: BodyLimits,
+    /// How requests are logged.
+    pub request_log: Arc<RequestLog>,
+}
+
+/// What the request line in the log needs.
+pub struct RequestLog {
+    /// Request ids.
+    pub random: Random,
+    /// Durations.
+    pub clock: Arc<dyn crate::clock::Clock>,
+    /// Whose word on the client's address counts.
+    pub trust: ProxyTrust,
+    /// Whether the client's address stands in the line.
+    pub client_ip: bool,
+}
+
+/// How large a body may be, in bytes, and how many addresses a lookup may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Any body.
+    pub max_body: usize,
+    /// Addresses in one lookup.
+    pub max_addresses: usize,
+}
+
+impl BodyLimits {
+    /// The longest entry of a lookup: an address of 254 octets, each perhaps escaped, a medium, and punctuation.
+    const LOOKUP_ENTRY: usize = 512;
+
+    /// The limit for a route; lookups get what `max_addresses` needs.
+    pub(super) fn for_route(&self, route: Option<&Route>) -> usize {
+        if route.is_some_and(Route::is_lookup) {
+            self.max_body.max(self.max_addresses.saturating_mul(Self::LOOKUP_ENTRY))
+        } else {
+            self.max_body
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Publishing the link between a 3PID and a user, taking it back, and answering who is bound.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Clock;
+use crate::signing::{CanonicalError, ServerKeys};
+use crate::storage::associations;
+use crate::storage::sessions::{self, Session};
+use crate::storage::tables::{AssociationRecord, Associations as AssociationsTable};
+use crate::storage::{Store, StoreError};
+use crate::types::{ClientSecret, ClientSecretHash, ServerName, Sid, ThreePid, UserId};
+
+/// What of the configuration associations need.
+#[derive(Debug, Clone)]
+pub struct AssociationsSettings {
+    /// The name that associations are signed under.
+    pub server_name: ServerName,
+    /// How long a new association promises to hold.
+    pub lifetime: Duration,
+}
+
+/// Why a bind was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// No such session for this secret.
+    #[error("there is no such session")]
+    NoSession,
+    /// The session came to its end.
+    #[error("the session has expired")]
+    Expired,
+    /// Nobody has submitted the token yet.
+    #[error("the session is not validated")]
+    NotValidated,
+    /// The association could not be signed.
+    #[error("the association could not be signed")]
+    Sign(#[from] CanonicalError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an unbind was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum UnbindError {
+    /// No such session for this secret, or a session of another 3PID.
+    #[error("the session does not prove this 3PID")]
+    Forbidden,
+    /// The session came to its end.
+    #[error("the session has expired")]
+    Expired,
+    /// Nobody has submitted the token yet.
+    #[error("the session is not validated")]
+    NotValidated,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a lookup failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// The association could not be signed.
+    #[error("the association could not be signed")]
+    Sign(#[from] CanonicalError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An association, signed: the JSON object of the specification.
+pub type SignedAssociation = Map<String, Value>;
+
+/// The service.
+pub struct Associations {
+    store: Store,
+    keys: Arc<ServerKeys>,
+    clock: Arc<dyn Clock>,
+    settings: AssociationsSettings,
+}
+
+impl Associations {
+    /// The service over its parts.
+    pub fn new(
+        store: Store,
+        keys: Arc<ServerKeys>,
+        clock: Arc<dyn Clock>,
+        settings: AssociationsSettings,
+    ) -> Self {
+        Self { store, keys, clock, settings }
+    }
+
+    /// Binds the 3PID that the session proves to the user, in place of whoever it was bound to, and answers the signed
+    /// association (identity service, `POST 3pid/bind`).
+    ///
+    /// # Errors
+    /// When the session does not prove anything now.
+    pub async fn bind(
+        &self,
+        sid: Sid,
+        client_secret: &ClientSecret,
+        mxid: UserId,
+    ) -> Result<SignedAssociation, BindError> {
+        let now = self.clock.now();
+        let secret = client_secret.hash();
+        let record = AssociationRecord {
+            mxid,
+            ts: now,
+            not_before: now,
+            not_after: now.plus(self.settings.lifetime),
+        };
+        let stored = record.clone();
+        let threepid = self
+            .store
+            .write(move |tx| -> Result<_, BindError> {
+                let session = match sessions::find(tx, &sid, &secret, now)? {
+                    None => return Err(BindError::NoSession),
+                    Some(Session::Expired) => return Err(BindError::Expired),
+                    Some(Session::Pending(_)) => return Err(BindError::NotValidated),
+                    Some(Session::Validated(session)) => session,
+                };
+                associations::put(tx, &session.threepid, &stored)?;
+                Ok(session.threepid)
+            })
+            .await?;
+        Ok(self.sign(threepid.address(), &threepid, &record)?)
+    }
+
+    /// Removes the association of the 3PID with the user, if the session proves the 3PID. Nothing bound, or somebody
+    /// else, is no error: the caller does not learn which (identity service, `POST 3pid/unbind`).
+    ///
+    /// # Errors
+    /// When the session does not prove the 3PID now.
+    pub async fn unbind_by_session(
+        &self,
+        sid: Sid,
+        client_secret: &ClientSecret,
+        mxid: UserId,
+        threepid: ThreePid,
+    ) -> Result<(), UnbindError> {
+        let now = self.clock.now();
+        let secret: ClientSecretHash = client_secret.hash();
+        self.store
+            .write(move |tx| -> Result<(), UnbindError> {
+                let session = match sessions::find(tx, &sid, &secret, now)? {
+                    None => return Err(UnbindError::Forbidden),
+                    Some(Session::Expired) => return Err(UnbindError::Expired),
+                    Some(Session::Pending(session)) if *session.threepid() == threepid => {
+                        return Err(UnbindError::NotValidated);
+                    }
+                    Some(Session::Validated(session)) if session.threepid == threepid => session,
+                    Some(_) => return Err(UnbindError::Forbidden),
+                };
+                Ok(associations::remove(tx, &session.threepid, &mxid)?)
+            })
+            .await
+    }
+
+    /// The signed association of a 3PID, with the address as it was asked for (identity service v1, `GET lookup`).
+    ///
+    /// # Errors
+    /// When the store or the signing fails.
+    pub fn lookup(
+        &self,
+        asked: &str,
+        threepid: &ThreePid,
+    ) -> Result<Option<SignedAssociation>, LookupError> {
+        let found = self.store.read(|tx| tx.get::<AssociationsTable>(threepid))?;
+        let now = self.clock.now();
+        match found.filter(|record| now < record.not_after) {
+            Some(record) => Ok(Some(self.sign(asked, threepid, &record)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Who each 3PID is bound to, in the order asked (identity service v1, `POST bulk_lookup`).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn lookup_many(&self, threepids: &[ThreePid]) -> Result<Vec<Option<UserId>>, LookupError> {
+        let now = self.clock.now();
+        let records = self.store.read(|tx| tx.get_many::<AssociationsTable>(threepids))?;
+        let holding = |record: AssociationRecord| (now < record.not_after).then_some(record.mxid);
+        Ok(records.into_iter().map(|record| record.and_then(holding)).collect())
+    }
+
+    fn sign(
+        &self,
+        address: &str,
+        threepid: &ThreePid,
+        record: &AssociationRecord,
+    ) -> Result<SignedAssociation, CanonicalError> {
+        let mut object = Map::new();
+        object.insert("address".to_owned(), address.into());
+        object.insert("medium".to_owned(), threepid.medium().as_str().into());
+        object.insert("mxid".to_owned(), record.mxid.as_str().into());
+        object.insert("not_before".to_owned(), record.not_before.as_millis().into());
+        object.insert("not_after".to_owned(), record.not_after.as_millis().into());
+        object.insert("ts".to_owned(), record.ts.as_millis().into());
+        self.keys.current().sign_json(&self.settings.server_name, &mut object)?;
+        Ok(object)
+    }
+}

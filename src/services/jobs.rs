@@ -1,0 +1,69 @@
+//! Work that nobody waits for: sweeping what has come to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::storage::tables::Sessions;
+use crate::storage::{Store, StoreError, sessions};
+use crate::types::Sid;
+
+/// How long an ended session is kept, so that a late client is told that it expired.
+const KEPT_AFTER_END: Duration = Duration::from_secs(24 * 3600);
+
+/// How many sessions are looked at in one step, so that nobody waits behind a sweep.
+const STEP: usize = 256;
+
+/// Removes sessions some time after their end.
+pub struct SessionSweeper {
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+impl SessionSweeper {
+    /// The job over its parts.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Goes through all sessions once, in small steps, and answers how many it removed.
+    ///
+    /// # Errors
+    /// When the store fails; what was removed stays removed.
+    pub async fn run_once(&self) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        let mut after: Option<Sid> = None;
+        loop {
+            let rows =
+                self.store.read(|tx| tx.scan::<Sessions>(&[], after.as_ref(), STEP))?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(removed);
+            };
+            after = Some(last.clone());
+            let horizon = self.clock.now().minus(KEPT_AFTER_END);
+            let ended: Vec<Sid> = rows
+                .into_iter()
+                .filter(|(_, record)| record.expires <= horizon)
+                .map(|(sid, _)| sid)
+                .collect();
+            if ended.is_empty() {
+                continue;
+            }
+            removed += self
+                .store
+                .write(move |tx| -> Result<usize, StoreError> {
+                    let mut removed = 0;
+                    for sid in &ended {
+                        if let Some(record) = tx.get::<Sessions>(sid)?
+                            && record.expires <= horizon
+                        {
+                            sessions::remove(tx, sid, &record)?;
+                            removed += 1;
+                        }
+                    }
+                    Ok(removed)
+                })
+                .await?;
+        }
+    }
+}

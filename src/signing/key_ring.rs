@@ -1,0 +1,190 @@
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::{ServerKey, decode_base64, encode_base64};
+use crate::types::KeyId;
+
+/// The version that no server key may have: it is the id of the ephemeral keys that sign-ed25519 signs with.
+const EPHEMERAL_VERSION: &str = "0";
+
+/// What is wrong with a key file or secret file; never what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFileError {
+    /// A line is not a key.
+    #[error(
+        "line {line}: expected `ed25519 <version> <seed>`, the seed being 32 bytes in unpadded base64"
+    )]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// Version 0 is taken.
+    #[error(
+        "line {line}: version 0 is reserved for the keys of invitations; give the key another version"
+    )]
+    Reserved {
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// Two lines have the same version.
+    #[error("line {line}: this version stands in an earlier line already")]
+    Twice {
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// There is no key at all.
+    #[error("there is no key in it")]
+    Empty,
+    /// The file does not hold a secret.
+    #[error("expected one line of 32 or more bytes in unpadded base64")]
+    Secret,
+}
+
+/// The server's ed25519 keys as they stand in the key file: a line each, `ed25519 <version> <seed>`. Empty lines and lines
+/// that begin with `#` are passed over.
+pub struct KeyRing(Vec<(ServerKey, Zeroizing<Vec<u8>>)>);
+
+impl KeyRing {
+    /// The first key of a new server, with version 1.
+    pub fn generate(seed: &[u8; 32]) -> Self {
+        let key = KeyId::from_version("1")
+            .ok()
+            .and_then(|id| ServerKey::from_seed(id, seed));
+        Self(
+            key.map(|key| (key, Zeroizing::new(seed.to_vec())))
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// Names the first line that is wrong, and says nothing of what stands in it.
+    pub fn parse(text: &str) -> Result<Self, KeyFileError> {
+        let mut keys: Vec<(ServerKey, Zeroizing<Vec<u8>>)> = Vec::new();
+        for (place, content) in text.lines().enumerate() {
+            let (line, content) = (place + 1, content.trim());
+            if content.is_empty() || content.starts_with('#') {
+                continue;
+            }
+            let mut words = content.split_ascii_whitespace();
+            let (Some("ed25519"), Some(version), Some(seed), None) =
+                (words.next(), words.next(), words.next(), words.next())
+            else {
+                return Err(KeyFileError::Line { line });
+            };
+            if version == EPHEMERAL_VERSION {
+                return Err(KeyFileError::Reserved { line });
+            }
+            let seed = decode_base64(seed)
+                .map(Zeroizing::new)
+                .ok_or(KeyFileError::Line { line })?;
+            let key = KeyId::from_version(version)
+                .ok()
+                .and_then(|id| ServerKey::from_seed(id, &seed))
+                .ok_or(KeyFileError::Line { line })?;
+            if keys.iter().any(|(known, _)| known.id() == key.id()) {
+                return Err(KeyFileError::Twice { line });
+            }
+            keys.push((key, seed));
+        }
+        if keys.is_empty() {
+            Err(KeyFileError::Empty)
+        } else {
+            Ok(Self(keys))
+        }
+    }
+
+    /// The text of a key file.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        for (key, seed) in &self.0 {
+            let seed = Zeroizing::new(encode_base64(seed));
+            for part in ["ed25519 ", key.id().version(), " ", &seed, "\n"] {
+                text.push_str(part);
+            }
+        }
+        text
+    }
+
+    /// The keys in the order of the file.
+    pub fn keys(&self) -> impl Iterator<Item = &ServerKey> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// The keys in the order of the file, without their seeds.
+    pub fn into_keys(self) -> Vec<ServerKey> {
+        self.0.into_iter().map(|(key, _)| key).collect()
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SEED: &str = "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1";
+
+    #[test]
+    fn a_key_file_is_read_line_by_line() {
+        let text =
+            format!("# made at the first start\n\ned25519 1 {SEED}\r\n  ed25519 a_B2  {SEED}  \n");
+        let ring = KeyRing::parse(&text).unwrap();
+        let ids: Vec<_> = ring.keys().map(|key| key.id().as_str()).collect();
+        assert_eq!(ids, ["ed25519:1", "ed25519:a_B2"]);
+        assert_eq!(
+            format!("{ring:?}"),
+            "[ServerKey(ed25519:1), ServerKey(ed25519:a_B2)]"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named_by_line_and_without_the_seed() {
+        for (text, expected) in [
+            (String::new(), KeyFileError::Empty),
+            ("# nothing\n".to_owned(), KeyFileError::Empty),
+            (
+                format!("ed25519 0 {SEED}"),
+                KeyFileError::Reserved { line: 1 },
+            ),
+            (
+                format!("\ned25519 1 {SEED}\ned25519 1 {SEED}"),
+                KeyFileError::Twice { line: 3 },
+            ),
+            (format!("rsa 1 {SEED}"), KeyFileError::Line { line: 1 }),
+            (
+                format!("ed25519 1 {SEED} x"),
+                KeyFileError::Line { line: 1 },
+            ),
+            (
+                format!("ed25519 a-b {SEED}"),
+                KeyFileError::Line { line: 1 },
+            ),
+            ("ed25519 1 AAAA".to_owned(), KeyFileError::Line { line: 1 }),
+            ("ed25519 1".to_owned(), KeyFileError::Line { line: 1 }),
+        ] {
+            let error = KeyRing::parse(&text).unwrap_err();
+            assert_eq!(error, expected);
+            assert!(!error.to_string().contains(SEED));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(seed in any::<[u8; 32]>()) {
+            let made = KeyRing::generate(&seed);
+            let read = KeyRing::parse(&made.to_text()).unwrap();
+            let public = |ring: &KeyRing| ring.keys().map(ServerKey::public_key).collect::<Vec<_>>();
+            prop_assert_eq!(public(&made), public(&read));
+            prop_assert_eq!(made.to_text(), read.to_text());
+        }
+    }
+}

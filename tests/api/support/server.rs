@@ -1,0 +1,162 @@
+//! A server of the test's own: in this process, on port 0, over a temporary store, with a clock that is set by hand.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bindery::app::{App, Deps, Stop};
+use bindery::clock::{Clock as _, ManualClock};
+use bindery::config::{Config, Listen};
+use bindery::random::Random;
+use bindery::services::jobs::SessionSweeper;
+use bindery::types::Timestamp;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::client::{Answer, Client};
+use super::mailbox::Mail;
+
+/// The moment at which every test begins.
+pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// A running server; stopped, and its folder removed, when it is dropped.
+pub struct TestServer {
+    pub clock: Arc<ManualClock>,
+    pub client: Client,
+    pub sweeper: Arc<SessionSweeper>,
+    pub config: Config,
+    stop: watch::Sender<Stop>,
+    running: JoinHandle<()>,
+    folder: TempDir,
+}
+
+impl TestServer {
+    /// A server on the defaults, with mails as files.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A server on the defaults as `change` changes them.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut config = Config::default();
+        config.server.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
+        config.server.workers = 1;
+        config.store.path = folder.path().to_owned();
+        config.keys.file = folder.path().join("signing.key");
+        config.keys.secret = folder.path().join("secret.key");
+        config.email.directory = folder.path().join("outbox");
+        change(&mut config);
+        Self::run(folder, config, Arc::new(ManualClock::at(START))).await
+    }
+
+    async fn run(folder: TempDir, config: Config, clock: Arc<ManualClock>) -> Self {
+        let deps = Deps { clock: clock.clone(), random: Random::system() };
+        let app = App::build(config.clone(), deps).await.unwrap();
+        let client = Client::new(app.local_addr().unwrap());
+        let sweeper = app.session_sweeper();
+        let (stop, stopping) = watch::channel(Stop::No);
+        let running = tokio::spawn(async move { app.run(stopping).await.unwrap() });
+        Self { clock, client, sweeper, config, stop, running, folder }
+    }
+
+    /// Stops the server and starts another on the same folder and clock.
+    pub async fn restart(self) -> Self {
+        let Self { clock, config, stop, running, folder, .. } = self;
+        stop.send(Stop::Gracefully).unwrap();
+        running.await.unwrap();
+        Self::run(folder, config, clock).await
+    }
+
+    /// The folder of the store.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Milliseconds since the epoch, as the server sees them.
+    pub fn now(&self) -> u64 {
+        self.clock.now().as_millis()
+    }
+
+    /// The mails that were written so far, oldest first.
+    #[track_caller]
+    pub fn mails(&self) -> Vec<Mail> {
+        let mut files: Vec<PathBuf> = match std::fs::read_dir(&self.config.email.directory) {
+            Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+            Err(_) => Vec::new(),
+        };
+        files.retain(|file| file.extension().is_some_and(|ending| ending == "eml"));
+        files.sort();
+        files.iter().map(|file| Mail::parse(&std::fs::read(file).unwrap())).collect()
+    }
+
+    /// The only mail there is.
+    #[track_caller]
+    pub fn only_mail(&self) -> Mail {
+        let mut mails = self.mails();
+        assert_eq!(mails.len(), 1, "exactly one mail was expected");
+        mails.remove(0)
+    }
+
+    /// Asks for a mail and answers the session's id.
+    #[track_caller]
+    pub fn request_token(
+        &self,
+        email: &str,
+        client_secret: &str,
+    ) -> impl Future<Output = String> + use<'_> {
+        let body = serde_json::json!({
+            "email": email, "client_secret": client_secret, "send_attempt": 1,
+        });
+        async move {
+            let answer = self.client.post(REQUEST_TOKEN, body).await;
+            answer.ok()["sid"].as_str().unwrap().to_owned()
+        }
+    }
+
+    /// Proves the address with a new session and answers the session's id.
+    pub async fn validated(&self, email: &str, client_secret: &str) -> String {
+        let sid = self.request_token(email, client_secret).await;
+        let mail = self.mails().pop().unwrap();
+        let body = serde_json::json!({
+            "sid": sid, "client_secret": client_secret, "token": mail.token(),
+        });
+        self.client.post(SUBMIT_TOKEN, body).await.ok();
+        sid
+    }
+
+    /// Binds a 3PID by a validated session.
+    pub async fn bind(&self, sid: &str, client_secret: &str, mxid: &str) -> Answer {
+        let body = serde_json::json!({ "sid": sid, "client_secret": client_secret, "mxid": mxid });
+        self.client.post(BIND, body).await
+    }
+
+    /// Who an e-mail address is bound to.
+    pub async fn looked_up(&self, email: &str) -> Option<String> {
+        let query = [("medium", "email"), ("address", email)];
+        let answer = self.client.get(LOOKUP, &query).await;
+        answer.ok()["mxid"].as_str().map(ToOwned::to_owned)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let _ = self.stop.send(Stop::Now);
+        self.running.abort();
+    }
+}
+
+pub const REQUEST_TOKEN: &str = "/_matrix/identity/api/v1/validate/email/requestToken";
+pub const SUBMIT_TOKEN: &str = "/_matrix/identity/api/v1/validate/email/submitToken";
+pub const GET_VALIDATED: &str = "/_matrix/identity/api/v1/3pid/getValidated3pid";
+pub const BIND: &str = "/_matrix/identity/api/v1/3pid/bind";
+pub const UNBIND: &str = "/_matrix/identity/api/v1/3pid/unbind";
+pub const LOOKUP: &str = "/_matrix/identity/api/v1/lookup";
+pub const BULK_LOOKUP: &str = "/_matrix/identity/api/v1/bulk_lookup";
