@@ -15,5 +15,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod limits;
 pub mod random;
+pub mod signing;
+pub mod storage;
 pub mod types;

@@ -27,7 +27,10 @@ pub fn put(
 /// # Errors
 /// When the store fails.
 pub fn remove(tx: &mut Tx<'_>, threepid: &ThreePid, mxid: &UserId) -> Result<(), StoreError> {
-    if tx.get::<Associations>(threepid)?.is_some_and(|found| found.mxid == *mxid) {
+    if tx
+        .get::<Associations>(threepid)?
+        .is_some_and(|found| found.mxid == *mxid)
+    {
         tx.delete::<Associations>(threepid)?;
         tx.delete::<AssociationsByUser>(&(mxid.clone(), threepid.clone()))?;
     }

@@ -104,7 +104,9 @@ pub fn find(
     client_secret: &ClientSecretHash,
     now: Timestamp,
 ) -> Result<Option<Session>, StoreError> {
-    let record = tx.get::<Sessions>(sid)?.filter(|record| record.client_secret == *client_secret);
+    let record = tx
+        .get::<Sessions>(sid)?
+        .filter(|record| record.client_secret == *client_secret);
     Ok(record.map(|record| Session::at(sid.clone(), record, now)))
 }
 
@@ -146,7 +148,10 @@ pub fn put(tx: &mut Tx<'_>, sid: &Sid, record: &SessionRecord) -> Result<(), Sto
 pub fn remove(tx: &mut Tx<'_>, sid: &Sid, record: &SessionRecord) -> Result<(), StoreError> {
     let key = (record.threepid.clone(), record.client_secret.clone());
     tx.delete::<Sessions>(sid)?;
-    if tx.get::<SessionsByThreePid>(&key)?.is_some_and(|found| found.sid == *sid) {
+    if tx
+        .get::<SessionsByThreePid>(&key)?
+        .is_some_and(|found| found.sid == *sid)
+    {
         tx.delete::<SessionsByThreePid>(&key)?;
     }
     Ok(())

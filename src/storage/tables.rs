@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Key, Record};
-use crate::types::{ClientSecretHash, KeyState, Medium, Sid, ThreePid, Timestamp, UserId};
+use super::{StoreError, Tx};
+use crate::types::{ClientSecretHash, KeyState, Sid, ThreePid, Timestamp, UserId};
 
 /// A table: a name, a number that stands in files, and what its rows look like.
 pub trait Table: 'static {
@@ -16,6 +17,45 @@ pub trait Table: 'static {
     /// What a row holds.
     type Record: Record;
 }
+
+/// One line of the catalogue.
+pub(super) struct TableInfo {
+    /// The number of the table.
+    pub(super) id: u8,
+    /// Reads every row, and counts them.
+    pub(super) check: fn(&Tx<'_>) -> Result<usize, StoreError>,
+}
+
+const fn info<T: Table>() -> TableInfo {
+    TableInfo {
+        id: T::ID,
+        check: check::<T>,
+    }
+}
+
+fn check<T: Table>(tx: &Tx<'_>) -> Result<usize, StoreError> {
+    const STEP: usize = 1024;
+    let mut count = 0;
+    let mut after = None;
+    loop {
+        let rows = tx.scan::<T>(&[], after.as_ref(), STEP)?;
+        count += rows.len();
+        match rows.into_iter().next_back() {
+            Some((last, _)) => after = Some(last),
+            None => return Ok(count),
+        }
+    }
+}
+
+/// All tables there are.
+pub(super) const TABLES: &[TableInfo] = &[
+    info::<Sessions>(),
+    info::<SessionsByThreePid>(),
+    info::<Associations>(),
+    info::<AssociationsByUser>(),
+    info::<EphemeralKeys>(),
+    info::<Meta>(),
+];
 
 /// Validation sessions by sid.
 pub enum Sessions {}
@@ -142,6 +182,19 @@ pub enum MetaName {
     ServerName,
     /// The state of each server key.
     KeyStates,
+}
+
+impl MetaName {
+    pub(super) const ALL: [Self; 3] = [Self::Schema, Self::ServerName, Self::KeyStates];
+
+    /// The name as it stands in the key.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schema => "schema",
+            Self::ServerName => "server_name",
+            Self::KeyStates => "key_states",
+        }
+    }
 }
 
 /// What a meta row holds.

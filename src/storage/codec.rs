@@ -1,0 +1,308 @@
+//! The bytes of keys and records.
+//!
+//! A key is a sequence of parts, each of fixed width or a text with its length before it (two bytes, big-endian), so
+//! that no key is the beginning of another one and all rows that begin with the same parts stand together. A record is
+//! one byte of version, then the fields in [postcard's wire format](https://postcard.jamesmunns.com/wire-format).
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::tables::{
+    AssociationRecord, EphemeralKeyRecord, MetaName, MetaRecord, Nothing, SessionRecord, SidRecord,
+};
+use crate::types::{ClientSecretHash, Medium, Sid, ThreePid, UserId};
+
+/// A key of a table, or the first parts of one.
+pub trait Key: Clone + Send + Sync + 'static {
+    /// Appends the bytes.
+    fn encode(&self, out: &mut Vec<u8>);
+
+    /// Takes the bytes off the front; none if they are not what [`Self::encode`] makes.
+    fn decode(input: &mut &[u8]) -> Option<Self>
+    where
+        Self: Sized;
+
+    /// The bytes.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode(&mut out);
+        out
+    }
+
+    /// A whole key.
+    fn from_bytes(mut input: &[u8]) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        Self::decode(&mut input).filter(|_| input.is_empty())
+    }
+}
+
+/// A record of a table.
+pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The version that is written.
+    const VERSION: u8 = 1;
+
+    /// The bytes.
+    ///
+    /// # Errors
+    /// None for the records there are; the serializer's type asks for it.
+    fn to_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_extend(self, vec![Self::VERSION])
+    }
+
+    /// Reads a record of any version there was; none if the bytes are not one.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (version, fields) = bytes.split_first()?;
+        if *version != Self::VERSION {
+            return None;
+        }
+        let (record, rest) = postcard::take_from_bytes(fields).ok()?;
+        rest.is_empty().then_some(record)
+    }
+}
+
+impl Record for SessionRecord {}
+impl Record for SidRecord {}
+impl Record for AssociationRecord {}
+impl Record for Nothing {}
+impl Record for EphemeralKeyRecord {}
+impl Record for MetaRecord {}
+
+fn encode_text(text: &str, out: &mut Vec<u8>) {
+    // Every text in a key is a parsed value of at most 255 bytes.
+    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn decode_text<'a>(input: &mut &'a [u8]) -> Option<&'a str> {
+    let length = u16::from_be_bytes(take(input)?);
+    let (text, rest) = input.split_at_checked(usize::from(length))?;
+    *input = rest;
+    std::str::from_utf8(text).ok()
+}
+
+fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (part, rest) = input.split_first_chunk()?;
+    *input = rest;
+    Some(*part)
+}
+
+impl Key for Sid {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_text(self.as_str(), out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        Self::parse(decode_text(input)?).ok()
+    }
+}
+
+impl Key for UserId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_text(self.as_str(), out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        Self::parse(decode_text(input)?).ok()
+    }
+}
+
+impl Key for ThreePid {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self.medium() {
+            Medium::Email => 1,
+            Medium::Msisdn => 2,
+        });
+        encode_text(self.address(), out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        let medium = match take::<1>(input)? {
+            [1] => Medium::Email,
+            [2] => Medium::Msisdn,
+            _ => return None,
+        };
+        let address = decode_text(input)?;
+        Self::parse(medium, address)
+            .ok()
+            .filter(|threepid| threepid.address() == address)
+    }
+}
+
+impl Key for ClientSecretHash {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(Self::from_bytes)
+    }
+}
+
+impl Key for [u8; 32] {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        take(input)
+    }
+}
+
+impl<A: Key, B: Key> Key for (A, B) {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+        self.1.encode(out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        Some((A::decode(input)?, B::decode(input)?))
+    }
+}
+
+impl Key for MetaName {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_text(self.as_str(), out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        let name = decode_text(input)?;
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::tables::KeyStateEntry;
+    use crate::types::{ClientSecret, KeyState, Timestamp};
+
+    fn email() -> ThreePid {
+        ThreePid::parse(Medium::Email, "a@b.example").unwrap()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Text in the expectation is written as it is, other bytes as hexadecimal between bars.
+    #[track_caller]
+    fn stands_as<K: Key + PartialEq + std::fmt::Debug>(key: &K, expected: &str) {
+        let mut bytes = Vec::new();
+        for (place, part) in expected.split('|').enumerate() {
+            if place % 2 == 0 {
+                bytes.extend_from_slice(part.as_bytes());
+            } else {
+                for pair in part.as_bytes().chunks(2) {
+                    bytes.push(u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+                }
+            }
+        }
+        assert_eq!(hex(&key.to_bytes()), hex(&bytes));
+        assert_eq!(K::from_bytes(&bytes).as_ref(), Some(key));
+        bytes.push(0);
+        assert_eq!(K::from_bytes(&bytes), None, "nothing may follow a key");
+    }
+
+    #[test]
+    fn keys_have_the_bytes_that_the_documentation_says() {
+        let user = UserId::parse("@u:s").unwrap();
+        let hash = ClientSecret::parse("s").unwrap().hash();
+        let digest = hex(hash.as_bytes());
+        stands_as(&Sid::parse("abc").unwrap(), "|0003|abc");
+        stands_as(&email(), "|01000b|a@b.example");
+        stands_as(
+            &ThreePid::parse(Medium::Msisdn, "4917012345").unwrap(),
+            "|02000a|4917012345",
+        );
+        stands_as(&(email(), hash), &format!("|01000b|a@b.example|{digest}|"));
+        stands_as(&(user, email()), "|0004|@u:s|01000b|a@b.example");
+        stands_as(&[7; 32], &format!("|{}|", "07".repeat(32)));
+        stands_as(&MetaName::KeyStates, "|000a|key_states");
+    }
+
+    #[test]
+    fn a_key_that_is_not_in_canonical_form_is_damage() {
+        assert_eq!(ThreePid::from_bytes(b"\x01\x00\x0bA@b.example"), None);
+        assert_eq!(ThreePid::from_bytes(b"\x03\x00\x0ba@b.example"), None);
+        assert_eq!(Sid::from_bytes(b"\x00\x03a c"), None);
+        assert_eq!(Sid::from_bytes(b"\x00\x09abc"), None);
+    }
+
+    #[track_caller]
+    fn is_written_as<R: Record + PartialEq + std::fmt::Debug>(record: &R, expected: &str) {
+        let bytes = record.to_bytes().unwrap();
+        assert_eq!(hex(&bytes), expected);
+        assert_eq!(R::from_bytes(&bytes).as_ref(), Some(record));
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert_eq!(R::from_bytes(&longer), None, "nothing may follow a record");
+        assert_eq!(
+            R::from_bytes(&bytes[..bytes.len() - 1]),
+            None,
+            "nothing may be missing"
+        );
+        let mut newer = bytes;
+        newer[0] += 1;
+        assert_eq!(
+            R::from_bytes(&newer),
+            None,
+            "a newer version is not guessed at"
+        );
+    }
+
+    #[test]
+    fn records_have_the_bytes_that_the_documentation_says() {
+        let text = |text: &str| format!("{:02x}{}", text.len(), hex(text.as_bytes()));
+        let hash = ClientSecret::parse("s").unwrap().hash();
+        let digest = hex(hash.as_bytes());
+        let session = SessionRecord {
+            threepid: email(),
+            client_secret: hash,
+            send_attempt: Some(3),
+            wrong_tries: 2,
+            created: Timestamp::from_millis(1),
+            validated_at: None,
+            expires: Timestamp::from_millis(300),
+            next_link: Some("https://x.example".to_owned()),
+            language: None,
+            brand: None,
+        };
+        let expected = format!(
+            "0100{}{digest}0103020100ac0201{}0000",
+            text("a@b.example"),
+            text("https://x.example")
+        );
+        is_written_as(&session, &expected);
+        let sid = SidRecord {
+            sid: Sid::parse("abc").unwrap(),
+        };
+        is_written_as(&sid, &format!("01{}", text("abc")));
+        let association = AssociationRecord {
+            mxid: UserId::parse("@u:s").unwrap(),
+            ts: Timestamp::from_millis(1),
+            not_before: Timestamp::from_millis(2),
+            not_after: Timestamp::from_millis(3),
+        };
+        is_written_as(&association, &format!("01{}010203", text("@u:s")));
+        assert_eq!(hex(&Nothing {}.to_bytes().unwrap()), "01");
+        let key = EphemeralKeyRecord {
+            valid_since: Timestamp::from_millis(5),
+        };
+        is_written_as(&key, "0105");
+        is_written_as(&MetaRecord::Schema(1), "010001");
+        is_written_as(
+            &MetaRecord::ServerName("s".to_owned()),
+            &format!("0101{}", text("s")),
+        );
+        let state = KeyStateEntry {
+            version: "1".to_owned(),
+            public_key: [9; 32],
+            state: KeyState::Valid,
+        };
+        let expected = format!("010201{}{}01", text("1"), "09".repeat(32));
+        is_written_as(&MetaRecord::KeyStates(vec![state]), &expected);
+    }
+}

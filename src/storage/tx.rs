@@ -1,0 +1,185 @@
+//! What a closure sees: the index, what the group has changed so far, and what it changes itself.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::StoreError;
+use super::codec::{Key as _, Record as _};
+use super::index::Index;
+use super::tables::Table;
+
+/// Changes by table and key: a new record, or none for a deletion.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Changes(BTreeMap<(u8, Vec<u8>), Option<Vec<u8>>>);
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// In the order of tables and keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u8, &[u8], Option<&[u8]>)> {
+        self.0
+            .iter()
+            .map(|((table, key), record)| (*table, key.as_slice(), record.as_deref()))
+    }
+
+    pub(super) fn absorb(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
+    fn get(&self, table: u8, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        self.0.get(&(table, key.to_vec()))
+    }
+
+    fn range<'a>(
+        &'a self,
+        table: u8,
+        from: &Bound<Vec<u8>>,
+        prefix: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a Option<Vec<u8>>)> {
+        let from = match from {
+            Bound::Included(key) => Bound::Included((table, key.clone())),
+            Bound::Excluded(key) => Bound::Excluded((table, key.clone())),
+            Bound::Unbounded => Bound::Included((table, Vec::new())),
+        };
+        self.0
+            .range((from, Bound::Unbounded))
+            .take_while(move |((of, key), _)| *of == table && key.starts_with(prefix))
+            .map(|((_, key), record)| (key.as_slice(), record))
+    }
+}
+
+/// Rows of a table, in the order of their keys' bytes.
+pub type Rows<T> = Vec<(<T as Table>::Key, <T as Table>::Record)>;
+
+/// A consistent view of all tables; in a write also the way to change them.
+pub struct Tx<'a> {
+    index: &'a Index,
+    group: Option<&'a Changes>,
+    own: Changes,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(index: &'a Index, group: Option<&'a Changes>) -> Self {
+        Self {
+            index,
+            group,
+            own: Changes::default(),
+        }
+    }
+
+    pub(super) fn into_changes(self) -> Changes {
+        self.own
+    }
+
+    /// The record of a key.
+    ///
+    /// # Errors
+    /// When the row is damaged or cannot be read.
+    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Record>, StoreError> {
+        let key = key.to_bytes();
+        let changed = self
+            .own
+            .get(T::ID, &key)
+            .or_else(|| self.group.and_then(|group| group.get(T::ID, &key)));
+        match changed {
+            Some(record) => record.as_deref().map(decode_record::<T>).transpose(),
+            None => match self.index.get(T::ID, &key)? {
+                Some(record) => decode_record::<T>(&record).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The records of many keys, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn get_many<T: Table>(
+        &self,
+        keys: &[T::Key],
+    ) -> Result<Vec<Option<T::Record>>, StoreError> {
+        keys.iter().map(|key| self.get::<T>(key)).collect()
+    }
+
+    /// At most `limit` rows in the order of their keys' bytes: those whose key begins with `prefix` and stands after
+    /// `after`.
+    ///
+    /// # Errors
+    /// When a row is damaged or cannot be read.
+    pub fn scan<T: Table>(
+        &self,
+        prefix: &[u8],
+        after: Option<&T::Key>,
+        limit: usize,
+    ) -> Result<Rows<T>, StoreError> {
+        let from = match after {
+            Some(key) => Bound::Excluded(key.to_bytes()),
+            None => Bound::Included(prefix.to_vec()),
+        };
+        let mut changed: BTreeMap<&[u8], &Option<Vec<u8>>> = BTreeMap::new();
+        if let Some(group) = self.group {
+            changed.extend(group.range(T::ID, &from, prefix));
+        }
+        changed.extend(self.own.range(T::ID, &from, prefix));
+
+        let mut changed = changed.into_iter().peekable();
+        let mut stored = self.index.range(T::ID, from, prefix).peekable();
+        let mut rows = Vec::new();
+        while rows.len() < limit {
+            // A changed row stands in place of the stored one with the same key.
+            let take_changed = match (changed.peek(), stored.peek()) {
+                (None, None) => break,
+                (Some(_), None | Some(Err(_))) => true,
+                (None, Some(_)) => false,
+                (Some((key, _)), Some(Ok((stored_key, _)))) => *key <= stored_key.as_ref(),
+            };
+            if take_changed {
+                let Some((key, record)) = changed.next() else {
+                    break;
+                };
+                if matches!(stored.peek(), Some(Ok((stored_key, _))) if stored_key.as_ref() == key)
+                {
+                    stored.next();
+                }
+                if let Some(record) = record {
+                    rows.push((decode_key::<T>(key)?, decode_record::<T>(record)?));
+                }
+            } else if let Some(row) = stored.next() {
+                let (key, record) = row?;
+                rows.push((decode_key::<T>(&key)?, decode_record::<T>(&record)?));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Writes a record, in place of the one before.
+    ///
+    /// # Errors
+    /// When the record cannot be put into bytes.
+    pub fn put<T: Table>(&mut self, key: &T::Key, record: &T::Record) -> Result<(), StoreError> {
+        let record = record
+            .to_bytes()
+            .map_err(|_| StoreError::Unwritable { table: T::NAME })?;
+        self.own.0.insert((T::ID, key.to_bytes()), Some(record));
+        Ok(())
+    }
+
+    /// Deletes a record, if there is one.
+    ///
+    /// # Errors
+    /// None today; a change of the store may bring some.
+    pub fn delete<T: Table>(&mut self, key: &T::Key) -> Result<(), StoreError> {
+        self.own.0.insert((T::ID, key.to_bytes()), None);
+        Ok(())
+    }
+}
+
+pub(super) fn decode_key<T: Table>(bytes: &[u8]) -> Result<T::Key, StoreError> {
+    T::Key::from_bytes(bytes).ok_or(StoreError::Damaged { table: T::NAME })
+}
+
+pub(super) fn decode_record<T: Table>(bytes: &[u8]) -> Result<T::Record, StoreError> {
+    T::Record::from_bytes(bytes).ok_or(StoreError::Damaged { table: T::NAME })
+}
