@@ -16,7 +16,10 @@
 pub mod clock;
 pub mod config;
 pub mod limits;
+pub mod mail;
+pub mod net;
 pub mod random;
 pub mod signing;
 pub mod storage;
+pub mod templates;
 pub mod types;

@@ -1,0 +1,133 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+
+/// A host has no address, or its address cannot be found out.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// It does not exist, or has no address.
+    #[error("`{0}` has no address in DNS or /etc/hosts")]
+    NotFound(String),
+    /// There is nobody to ask.
+    #[error("`{0}` cannot be looked up: /etc/resolv.conf names no DNS server")]
+    NoServers(String),
+    /// No DNS server gave an answer.
+    #[error("`{host}` cannot be looked up: no DNS server answered ({source})")]
+    NoAnswer {
+        /// What was looked up.
+        host: String,
+        /// What the resolver met.
+        source: Box<NetError>,
+    },
+}
+
+/// Finds the addresses of hosts: `/etc/hosts` first, then DNS.
+///
+/// Connections to DNS servers belong to the runtime that asked first, so whoever has several runtimes asks on one of them.
+#[derive(Clone)]
+pub struct Resolver {
+    inner: TokioResolver,
+    has_servers: bool,
+}
+
+impl Resolver {
+    /// A resolver with the system's configuration, `/etc/resolv.conf`.
+    ///
+    /// Without one, it warns, and knows only address literals, `localhost` and `/etc/hosts`: asking a public DNS server
+    /// that nobody chose would tell strangers whom this server talks to.
+    ///
+    /// # Errors
+    /// When no resolver can be built from that configuration.
+    pub fn system() -> Result<Self, ResolveError> {
+        let builder = match TokioResolver::builder_tokio() {
+            Ok(builder) => builder,
+            Err(error) => {
+                log::warn!(
+                    "/etc/resolv.conf gives no DNS server ({error}): only addresses, `localhost` and names of /etc/hosts \
+                     can be reached"
+                );
+                return Self::with_servers(&[]);
+            }
+        };
+        Self::build(builder, true)
+    }
+
+    /// A resolver that asks these DNS servers on port 53, over UDP and TCP.
+    ///
+    /// # Errors
+    /// When no resolver can be built from them.
+    pub fn with_servers(servers: &[IpAddr]) -> Result<Self, ResolveError> {
+        let servers: Vec<_> = servers
+            .iter()
+            .copied()
+            .map(NameServerConfig::udp_and_tcp)
+            .collect();
+        let has_servers = !servers.is_empty();
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        Self::build(builder, has_servers)
+    }
+
+    fn build(
+        mut builder: hickory_resolver::ResolverBuilder<TokioRuntimeProvider>,
+        has_servers: bool,
+    ) -> Result<Self, ResolveError> {
+        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+        let inner = builder.build().map_err(|source| ResolveError::NoAnswer {
+            host: String::new(),
+            source: Box::new(source),
+        })?;
+        Ok(Self { inner, has_servers })
+    }
+
+    /// The addresses of a host name or address literal (bracketed or not), at least one, in the order to try them.
+    ///
+    /// # Errors
+    /// When there is no address, no DNS server, or no answer.
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        if let Some(known) = without_asking(host) {
+            return Ok(known);
+        }
+        let found = self.inner.lookup_ip(host).await.map_err(|source| {
+            let host = host.to_owned();
+            if source.is_no_records_found() {
+                ResolveError::NotFound(host)
+            } else if self.has_servers {
+                ResolveError::NoAnswer {
+                    host,
+                    source: Box::new(source),
+                }
+            } else {
+                ResolveError::NoServers(host)
+            }
+        })?;
+        let addresses: Vec<IpAddr> = found.iter().collect();
+        if addresses.is_empty() {
+            return Err(ResolveError::NotFound(host.to_owned()));
+        }
+        Ok(addresses)
+    }
+}
+
+/// The addresses of a literal, and of `localhost` (RFC 6761, section 6.3).
+fn without_asking(host: &str) -> Option<Vec<IpAddr>> {
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    if let Ok(address) = literal.parse() {
+        return Some(vec![address]);
+    }
+    host.eq_ignore_ascii_case("localhost")
+        .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
