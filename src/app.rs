@@ -19,8 +19,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Listen};
 use crate::http::{self, BodyLimits, ProxyTrust, RequestLog, State};
 use crate::limits::Limits;
-use crate::mail::{Mailer, MailerError};
-use crate::net::Resolver;
+use crate::mail::{Mailer, SetupError};
+use crate::net::{ResolveError, Resolver};
 use crate::random::{Random, RandomError};
 use crate::services::associations::{Associations, AssociationsSettings};
 use crate::services::jobs::SessionSweeper;
@@ -33,7 +33,10 @@ use crate::templates::{TemplateError, Templates};
 const GRACE_SECONDS: u64 = 30;
 
 /// How often ended sessions are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// How long the store may take to finish its last write.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +53,10 @@ pub struct Deps {
 impl Deps {
     /// The machine's clock and randomness.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), random: Random::system() }
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            random: Random::system(),
+        }
     }
 }
 
@@ -77,9 +83,12 @@ pub enum StartError {
     /// The templates.
     #[error(transparent)]
     Templates(#[from] TemplateError),
+    /// The resolver.
+    #[error(transparent)]
+    Resolver(#[from] ResolveError),
     /// The mail transport.
     #[error(transparent)]
-    Mailer(#[from] MailerError),
+    Mailer(#[from] SetupError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -105,9 +114,6 @@ pub enum RunError {
     /// Its task failed.
     #[error("the HTTP server ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
-    /// The store did not close well.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// A server that listens and waits to be run.
@@ -127,14 +133,16 @@ impl App {
     pub async fn build(config: Config, deps: Deps) -> Result<Self, StartError> {
         let Deps { clock, random } = deps;
         let store = open_store(&config).await?;
-        let Keys { server: keys, secret } = Keys::load(&config.keys, &store, &random).await?;
+        let Keys {
+            server: keys,
+            secret,
+        } = Keys::load(&config.keys, &store, &random).await?;
         let keys = Arc::new(keys);
-        let templates = Arc::new(Templates::load(&config.templates, &config.server.name)?);
+        let templates = Arc::new(Templates::load(&config.templates)?);
         let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&clock), &random)?);
         let mailer = Mailer::new(
             &config.email,
-            &config.server.name,
-            Resolver::system(),
+            Resolver::system()?,
             Arc::clone(&clock),
             random.clone(),
             tokio::runtime::Handle::current(),
@@ -151,6 +159,7 @@ impl App {
                 random: random.clone(),
             },
             ValidationSettings {
+                server_name: config.server.name.clone(),
                 public_url: public_url.clone(),
                 email_lifetime: config.sessions.email_lifetime,
                 validated_lifetime: config.sessions.validated_lifetime,
@@ -168,6 +177,7 @@ impl App {
             },
         );
         let state = State {
+            server_name: config.server.name.clone(),
             validation: Arc::new(validation),
             associations: Arc::new(associations),
             pubkeys: Arc::new(Pubkeys::new(store.clone(), Arc::clone(&keys))),
@@ -182,7 +192,7 @@ impl App {
                 clock: Arc::clone(&clock),
                 trust: ProxyTrust::new(
                     config.server.trusted_proxies.networks.clone(),
-                    config.server.trusted_proxies.unix_sockets,
+                    config.server.trusted_proxies.unix,
                 ),
                 client_ip: config.log.client_ip,
             }),
@@ -197,7 +207,12 @@ impl App {
             config.store.path.display(),
         );
         let sweeper = Arc::new(SessionSweeper::new(store.clone(), clock));
-        Ok(Self { server, addresses, store, sweeper })
+        Ok(Self {
+            server,
+            addresses,
+            store,
+            sweeper,
+        })
     }
 
     /// The address of the first TCP listener, if there is one.
@@ -213,7 +228,7 @@ impl App {
     /// Serves until `stop` says otherwise; then finishes what runs, stops the background work, closes the store.
     ///
     /// # Errors
-    /// When serving ends by itself, or the store does not close well.
+    /// When serving ends by itself.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<(), RunError> {
         let handle = self.server.handle();
         let mut server = tokio::spawn(self.server);
@@ -222,7 +237,7 @@ impl App {
         jobs.spawn(watchdog(self.store.clone()));
         notify(&[sd_notify::NotifyState::Ready]);
 
-        let served = tokio::select! {
+        let outcome = tokio::select! {
             ended = &mut server => ended,
             () = wait_for(&mut stop, Stop::Gracefully) => {
                 log::info!("stopping: finishing what runs, {GRACE_SECONDS} s at most");
@@ -239,8 +254,11 @@ impl App {
             }
         };
         jobs.shutdown().await;
-        self.store.close()?;
-        served??;
+        drop(self.sweeper);
+        if !self.store.close(CLOSE_TIMEOUT) {
+            log::warn!("something still held the store when the server stopped");
+        }
+        outcome??;
         log::info!("stopped");
         Ok(())
     }
@@ -269,8 +287,10 @@ fn listen(config: &Config, state: State) -> Result<(Server, Vec<SocketAddr>), St
             Listen::Tcp(address) => server.bind(address),
             Listen::Unix(path) => server.bind_uds(path),
         };
-        server = bound
-            .map_err(|source| StartError::Listen { listen: listen.to_string(), source })?;
+        server = bound.map_err(|source| StartError::Listen {
+            listen: listen.to_string(),
+            source,
+        })?;
     }
     let addresses = server.addrs();
     Ok((server.run(), addresses))

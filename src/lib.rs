@@ -13,12 +13,15 @@
 //! | 5 | [`app`] | everything below; the only place where pieces are put together |
 //! | 6 | [`cli`], `main` | `app`, `config`, and what offline commands need |
 
+pub mod app;
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod limits;
 pub mod mail;
 pub mod net;
 pub mod random;
+pub mod services;
 pub mod signing;
 pub mod storage;
 pub mod templates;

@@ -71,6 +71,17 @@ impl Mailer {
         })
     }
 
+    /// Whether a mail to this address could be sent at all, before anything is stored for it.
+    ///
+    /// # Errors
+    /// [`SendError::NoTransport`] and [`SendError::NeedsSmtpUtf8`].
+    pub fn check(&self, to: &Email) -> Result<(), SendError> {
+        if matches!(self.transport, Transport::None) {
+            return Err(SendError::NoTransport);
+        }
+        self.writer.check(to)
+    }
+
     /// Sends one mail to one address and waits until it was taken: by the mail server for delivery, or by the disk.
     ///
     /// Sending goes on when the caller goes away, so that no conversation is left half done. `email.smtp.timeout` bounds the

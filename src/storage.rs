@@ -15,7 +15,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use self::index::{Index, IndexError};
 use self::tables::{Meta, MetaName, MetaRecord};
@@ -134,6 +135,9 @@ struct Inner {
     writer: Writer,
     index: Arc<Index>,
     _lock: File,
+    /// Disconnected when all of the above is closed.
+    _closed: mpsc::Sender<()>,
+    closed: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 impl Store {
@@ -168,11 +172,32 @@ impl Store {
             tx.put::<Meta>(&MetaName::Schema, &MetaRecord::Schema(SCHEMA))?;
             index.apply(&tx.into_changes())?;
         }
+        let (open, closed) = mpsc::channel();
         Ok(Self(Arc::new(Inner {
             writer,
             index,
             _lock: lock,
+            _closed: open,
+            closed: Mutex::new(Some(closed)),
         })))
+    }
+
+    /// Gives this clone up and waits until the last one is gone, its writes are finished and its lock is released.
+    /// Answers false if that took longer than `patience`. Every answered write is durable either way.
+    pub fn close(self, patience: Duration) -> bool {
+        let closed = self
+            .0
+            .closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(self);
+        closed.is_some_and(|closed| {
+            matches!(
+                closed.recv_timeout(patience),
+                Err(mpsc::RecvTimeoutError::Disconnected)
+            )
+        })
     }
 
     /// Runs a change and answers when it is durable. Closures are run one after the other, each seeing what the ones

@@ -28,7 +28,9 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let site = Self { folder: TempDir::new().unwrap() };
+        let site = Self {
+            folder: TempDir::new().unwrap(),
+        };
         site.configure("");
         site
     }
@@ -54,7 +56,10 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bindery"));
         command.args(arguments).arg("--config").arg(self.config());
         command.current_dir(self.folder.path()).env_clear();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -93,14 +98,24 @@ impl Running {
             }
         });
         match address.recv_timeout(PATIENCE) {
-            Ok(address) => Self { child, address, log },
+            Ok(address) => Self {
+                child,
+                address,
+                log,
+            },
             Err(_) => panic!("the server did not start: {}", log.lock().unwrap()),
         }
     }
 
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     #[track_caller]
@@ -127,7 +142,11 @@ impl Drop for Running {
 fn call(address: SocketAddr, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -153,10 +172,19 @@ fn validated(address: SocketAddr, store: &Path, email: &str, secret: &str) -> St
     let mails = std::fs::read_dir(store.join("outbox")).unwrap();
     let needle = format!("sid={sid}&token=");
     let token = mails
-        .map(|mail| std::fs::read_to_string(mail.unwrap().path()).unwrap().replace("=\r\n", "").replace("=3D", "="))
+        .map(|mail| {
+            std::fs::read_to_string(mail.unwrap().path())
+                .unwrap()
+                .replace("=\r\n", "")
+                .replace("=3D", "=")
+        })
         .find_map(|text| {
             let (_, rest) = text.split_once(&needle)?;
-            Some(rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect::<String>())
+            Some(
+                rest.chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
+                    .collect::<String>(),
+            )
         })
         .unwrap();
     let body = json!({ "sid": sid, "client_secret": secret, "token": token });
@@ -185,7 +213,10 @@ fn complaint(output: &Output) -> String {
 #[test]
 fn version_and_help_are_there() {
     let site = Site::new();
-    let output = Command::new(env!("CARGO_BIN_EXE_bindery")).arg("--version").output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bindery"))
+        .arg("--version")
+        .output()
+        .unwrap();
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("bindery "));
     let help = site.run(&["--help"]);
@@ -200,11 +231,22 @@ fn version_and_help_are_there() {
 fn check_passes_on_a_good_site_and_names_every_mistake_of_a_bad_one() {
     let site = Site::new();
     let output = site.run(&["check"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 
-    site.configure("[email]\ntransport = \"pigeon\"\n[sessions]\nemail_lifetime = \"soon\"\nlifetime = 1\n");
+    site.configure(
+        "[email]\ntransport = \"pigeon\"\n[sessions]\nemail_lifetime = \"soon\"\nlifetime = 1\n",
+    );
     let text = complaint(&site.run(&["check"]));
-    for word in ["identity.toml", "email.transport", "sessions.email_lifetime", "sessions.lifetime"] {
+    for word in [
+        "identity.toml",
+        "email.transport",
+        "sessions.email_lifetime",
+        "sessions.lifetime",
+    ] {
         assert!(text.contains(word), "{word} is not in: {text}");
     }
     assert_eq!(complaint(&site.run(&[])), text, "serving says the same");
@@ -218,7 +260,11 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     assert!(text.contains("already"), "{text}");
     assert!(call(first.address, "GET", "/_matrix/identity/v2", &Value::Null).is_some());
     let checked = site.run(&["check"]);
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
 }
 
 #[test]
@@ -227,16 +273,30 @@ fn a_taken_port_and_a_foreign_store_are_one_sentence_each() {
     let mut first = site.serve();
     let other = Site::new();
     let text = std::fs::read_to_string(other.config()).unwrap();
-    std::fs::write(other.config(), text.replace("127.0.0.1:0", &first.address.to_string())).unwrap();
+    std::fs::write(
+        other.config(),
+        text.replace("127.0.0.1:0", &first.address.to_string()),
+    )
+    .unwrap();
     let taken = complaint(&other.run(&[]));
-    assert!(taken.contains("server.listen") && taken.lines().count() <= 3, "{taken}");
+    assert!(
+        taken.contains("server.listen") && taken.lines().count() <= 3,
+        "{taken}"
+    );
 
     first.signal("TERM");
     assert!(first.wait().success());
     let text = std::fs::read_to_string(site.config()).unwrap();
-    std::fs::write(site.config(), text.replace("[server]", "[server]\nname = \"other.example\"")).unwrap();
+    std::fs::write(
+        site.config(),
+        text.replace("[server]", "[server]\nname = \"other.example\""),
+    )
+    .unwrap();
     let foreign = complaint(&site.run(&[]));
-    assert!(foreign.contains("other.example") && foreign.contains("localhost"), "{foreign}");
+    assert!(
+        foreign.contains("other.example") && foreign.contains("localhost"),
+        "{foreign}"
+    );
 }
 
 #[test]
@@ -247,7 +307,10 @@ fn lost_and_exposed_keys_are_not_replaced() {
     first.signal("INT");
     assert!(first.wait().success());
     let key = site.store().join("signing.key");
-    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
     assert!(complaint(&site.run(&[])).contains("chmod 600"));
@@ -300,10 +363,19 @@ fn sigterm_finishes_what_runs() {
     slow.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     slow.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("404") && answer.contains("M_NO_VALID_SESSION"), "{answer}");
+    assert!(
+        answer.contains("404") && answer.contains("M_NO_VALID_SESSION"),
+        "{answer}"
+    );
     assert!(server.wait().success());
     stopping.store(true, Ordering::SeqCst);
-    assert!(clients.into_iter().map(|client| client.join().unwrap()).sum::<u32>() > 0);
+    assert!(
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum::<u32>()
+            > 0
+    );
 }
 
 #[test]
@@ -312,7 +384,9 @@ fn a_second_signal_does_not_wait() {
     let mut server = site.serve();
     let mut hanging = TcpStream::connect(server.address).unwrap();
     hanging
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+        .write_all(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+        )
         .unwrap();
     let started = Instant::now();
     server.signal("TERM");
@@ -321,7 +395,10 @@ fn a_second_signal_does_not_wait() {
     }
     server.signal("TERM");
     server.wait();
-    assert!(started.elapsed() < Duration::from_secs(20), "it waited for the hanging request");
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "it waited for the hanging request"
+    );
 }
 
 #[test]
@@ -331,7 +408,9 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     let notified = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
     notified.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut command = site.command(&[]);
-    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "400000");
+    command
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "400000");
     let mut server = Running::start(command);
     let mut told = || {
         let mut bytes = [0; 512];
@@ -353,7 +432,12 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
 fn a_request_leaves_one_line_without_addresses_tokens_or_secrets() {
     let site = Site::new();
     let mut server = site.serve();
-    let sid = validated(server.address, &site.store(), "alice@example.org", "hush-hush");
+    let sid = validated(
+        server.address,
+        &site.store(),
+        "alice@example.org",
+        "hush-hush",
+    );
     let body = json!({ "sid": sid, "client_secret": "hush-hush", "mxid": "@alice:hs.example" });
     call(server.address, "POST", &format!("{V1}/3pid/bind"), &body).unwrap();
     assert!(bound(server.address, "alice@example.org").is_some());
@@ -363,7 +447,10 @@ fn a_request_leaves_one_line_without_addresses_tokens_or_secrets() {
     for secret in ["alice@example.org", "alice", "hush-hush", &sid, "token="] {
         assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
     }
-    let lines = log.lines().filter(|line| line.contains("request_id=")).count();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("request_id="))
+        .count();
     assert_eq!(lines, 4, "{log}");
 }
 
@@ -372,10 +459,14 @@ fn a_request_leaves_one_line_without_addresses_tokens_or_secrets() {
 #[test]
 fn acknowledged_changes_survive_sigkill() {
     const CLIENTS: usize = 3;
-    let rounds: u64 = option_env!("BINDERY_KILL_ROUNDS").and_then(|n| n.parse().ok()).unwrap_or(8);
+    let rounds: u64 = option_env!("BINDERY_KILL_ROUNDS")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(8);
     let site = Site::new();
     let mut server = site.serve();
-    let addresses: Vec<String> = (0..CLIENTS).map(|n| format!("user{n}@example.org")).collect();
+    let addresses: Vec<String> = (0..CLIENTS)
+        .map(|n| format!("user{n}@example.org"))
+        .collect();
     let sids: Vec<String> = addresses
         .iter()
         .map(|email| validated(server.address, &site.store(), email, "s"))
@@ -413,12 +504,18 @@ fn acknowledged_changes_survive_sigkill() {
         thread::park_timeout(Duration::from_millis(5 + (round * 37) % 100));
         server.signal("KILL");
         server.wait();
-        states = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        states = clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .collect();
         server = site.serve();
         for (n, (acknowledged, under_way)) in states.iter_mut().enumerate() {
             let found = bound(server.address, &addresses[n]);
             let allowed = found == *acknowledged || under_way.as_ref() == Some(&found);
-            assert!(allowed, "round {round}: found {found:?}, acknowledged {acknowledged:?}, under way {under_way:?}");
+            assert!(
+                allowed,
+                "round {round}: found {found:?}, acknowledged {acknowledged:?}, under way {under_way:?}"
+            );
             *acknowledged = found;
             *under_way = None;
         }

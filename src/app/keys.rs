@@ -86,13 +86,17 @@ impl Keys {
             let seed = Zeroizing::new(random.bytes::<32>()?);
             Ok(KeyRing::generate(&seed).to_text())
         })?;
-        let ring = KeyRing::parse(&ring)
-            .map_err(|source| KeysError::Form { file: settings.file.clone(), source })?;
+        let ring = KeyRing::parse(&ring).map_err(|source| KeysError::Form {
+            file: settings.file.clone(),
+            source,
+        })?;
         let secret = read_or_create(&settings.secret, first_start, || {
             Ok(ServerSecret::from_bytes(random.bytes::<32>()?).to_text())
         })?;
-        let secret = ServerSecret::parse(&secret)
-            .map_err(|source| KeysError::Form { file: settings.secret.clone(), source })?;
+        let secret = ServerSecret::parse(&secret).map_err(|source| KeysError::Form {
+            file: settings.secret.clone(),
+            source,
+        })?;
 
         let states = merge(&ring, &known, &settings.file)?;
         if states != known {
@@ -103,7 +107,8 @@ impl Keys {
                 })
                 .await?;
         }
-        let server = assemble(ring, &states).ok_or_else(|| KeysError::Lost(settings.file.clone()))?;
+        let server =
+            assemble(ring, &states).ok_or_else(|| KeysError::Lost(settings.file.clone()))?;
         Ok(Self { server, secret })
     }
 }
@@ -123,26 +128,37 @@ fn merge(
     file: &Path,
 ) -> Result<Vec<KeyStateEntry>, KeysError> {
     let in_file = |entry: &KeyStateEntry| {
-        ring.keys().any(|key| {
-            key.id().version() == entry.version && key.public_key() == entry.public_key
-        })
+        ring.keys()
+            .any(|key| key.id().version() == entry.version && key.public_key() == entry.public_key)
     };
-    if let Some(lost) =
-        known.iter().find(|entry| entry.state != KeyState::Revoked && !in_file(entry))
+    if let Some(lost) = known
+        .iter()
+        .find(|entry| entry.state != KeyState::Revoked && !in_file(entry))
     {
-        let key = KeyId::from_version(&lost.version).map_or_else(|_| String::new(), |id| id.to_string());
-        return Err(KeysError::KeyLost { file: file.to_owned(), key });
+        let key =
+            KeyId::from_version(&lost.version).map_or_else(|_| String::new(), |id| id.to_string());
+        return Err(KeysError::KeyLost {
+            file: file.to_owned(),
+            key,
+        });
     }
     let mut states = known.to_vec();
     for key in ring.keys() {
-        if known.iter().any(|entry| entry.version == key.id().version()) {
+        if known
+            .iter()
+            .any(|entry| entry.version == key.id().version())
+        {
             continue;
         }
         let has_current = states.iter().any(|entry| entry.state == KeyState::Current);
         states.push(KeyStateEntry {
             version: key.id().version().to_owned(),
             public_key: key.public_key(),
-            state: if has_current { KeyState::Valid } else { KeyState::Current },
+            state: if has_current {
+                KeyState::Valid
+            } else {
+                KeyState::Current
+            },
         });
     }
     Ok(states)
@@ -150,7 +166,9 @@ fn merge(
 
 fn assemble(ring: KeyRing, states: &[KeyStateEntry]) -> Option<ServerKeys> {
     let state_of = |key: &ServerKey| {
-        let entry = states.iter().find(|entry| entry.version == key.id().version());
+        let entry = states
+            .iter()
+            .find(|entry| entry.version == key.id().version());
         entry.map_or(KeyState::Valid, |entry| entry.state)
     };
     let (mut current, others): (Vec<_>, Vec<_>) = ring
@@ -175,11 +193,13 @@ fn read_or_create(
         Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {
             Err(KeysError::Exposed(file.to_owned()))
         }
-        Ok(_) => fs::read_to_string(file).map(Zeroizing::new).map_err(|source| KeysError::File {
-            action: "read",
-            file: file.to_owned(),
-            source,
-        }),
+        Ok(_) => fs::read_to_string(file)
+            .map(Zeroizing::new)
+            .map_err(|source| KeysError::File {
+                action: "read",
+                file: file.to_owned(),
+                source,
+            }),
         Err(error) if error.kind() == io::ErrorKind::NotFound && first_start => {
             let text = make()?;
             create(file, &text).map_err(|source| KeysError::File {
@@ -193,7 +213,11 @@ fn read_or_create(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(KeysError::Lost(file.to_owned()))
         }
-        Err(source) => Err(KeysError::File { action: "read", file: file.to_owned(), source }),
+        Err(source) => Err(KeysError::File {
+            action: "read",
+            file: file.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -210,7 +234,11 @@ fn create(file: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()?;
     fs::rename(&unfinished, file)?;

@@ -21,7 +21,10 @@ impl FromParams for GetValidated {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
         let sid = params.required("sid", Sid::parse);
         let client_secret = params.required("client_secret", ClientSecret::parse);
-        Ok(Self { sid: sid?, client_secret: client_secret? })
+        Ok(Self {
+            sid: sid?,
+            client_secret: client_secret?,
+        })
     }
 }
 
@@ -38,10 +41,12 @@ pub async fn get_validated_3pid(
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
     let GetValidated { sid, client_secret } = params.read()?;
-    let session = validation.validated(&sid, &client_secret).map_err(|error| match error {
-        ValidationError::NoSession => ApiError::no_session_404(),
-        other => other.into(),
-    })?;
+    let session = validation
+        .validated(&sid, &client_secret)
+        .map_err(|error| match error {
+            ValidationError::NoSession => ApiError::no_session_404(),
+            other => other.into(),
+        })?;
     Ok(HttpResponse::Ok().json(json!({
         "medium": session.threepid.medium().as_str(),
         "address": session.threepid.address(),
@@ -61,7 +66,11 @@ impl FromParams for Bind {
         let sid = params.required("sid", Sid::parse);
         let client_secret = params.required("client_secret", ClientSecret::parse);
         let mxid = params.required("mxid", UserId::parse);
-        Ok(Self { sid: sid?, client_secret: client_secret?, mxid: mxid? })
+        Ok(Self {
+            sid: sid?,
+            client_secret: client_secret?,
+            mxid: mxid?,
+        })
     }
 }
 
@@ -77,7 +86,11 @@ pub async fn bind(
     associations: web::Data<Associations>,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let Bind { sid, client_secret, mxid } = params.read()?;
+    let Bind {
+        sid,
+        client_secret,
+        mxid,
+    } = params.read()?;
     let association = associations.bind(sid, &client_secret, mxid).await?;
     Ok(HttpResponse::Ok().json(association))
 }
@@ -96,7 +109,11 @@ impl FromParams for Unbind {
         let threepid = params.required_value("threepid", threepid);
         let sid = params.optional("sid", Sid::parse);
         let client_secret = params.optional("client_secret", ClientSecret::parse);
-        Ok(Self { mxid: mxid?, threepid: threepid?, session: sid?.zip(client_secret?) })
+        Ok(Self {
+            mxid: mxid?,
+            threepid: threepid?,
+            session: sid?.zip(client_secret?),
+        })
     }
 }
 
@@ -124,8 +141,14 @@ pub async fn unbind(
     associations: web::Data<Associations>,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let Unbind { mxid, threepid, session } = params.read()?;
+    let Unbind {
+        mxid,
+        threepid,
+        session,
+    } = params.read()?;
     let ((sid, client_secret), threepid) = session.zip(threepid).ok_or(UnbindError::Forbidden)?;
-    associations.unbind_by_session(sid, &client_secret, mxid, threepid).await?;
+    associations
+        .unbind_by_session(sid, &client_secret, mxid, threepid)
+        .await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

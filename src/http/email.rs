@@ -10,6 +10,7 @@ use super::error::{ApiError, ErrCode};
 use super::pages;
 use super::params::{FromParams, Params, Refused};
 use super::peer::Peer;
+use super::state::State;
 use crate::services::validation::{EmailTokenRequest, Validation};
 use crate::templates::Templates;
 use crate::types::{ClientSecret, Email, Invalid, Medium, NextLink, Sid, Token};
@@ -72,10 +73,22 @@ pub async fn request_token(
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
     let request: RequestToken = params.read()?;
-    let RequestToken { client_secret, email, send_attempt, next_link, brand } = request;
+    let RequestToken {
+        client_secret,
+        email,
+        send_attempt,
+        next_link,
+        brand,
+    } = request;
     let language = Some(pages::language(&templates, &http));
-    let request =
-        EmailTokenRequest { email, client_secret, send_attempt, next_link, language, brand };
+    let request = EmailTokenRequest {
+        email,
+        client_secret,
+        send_attempt,
+        next_link,
+        language,
+        brand,
+    };
     let sid = validation.request_email_token(request, peer.0).await?;
     Ok(HttpResponse::Ok().json(json!({ "sid": sid.as_str() })))
 }
@@ -92,7 +105,11 @@ impl FromParams for SubmitToken {
         let sid = params.required("sid", Sid::parse);
         let client_secret = params.required("client_secret", ClientSecret::parse);
         let token = params.required_value("token", token);
-        Ok(Self { sid: sid?, client_secret: client_secret?, token: token? })
+        Ok(Self {
+            sid: sid?,
+            client_secret: client_secret?,
+            token: token?,
+        })
     }
 }
 
@@ -118,7 +135,11 @@ pub async fn submit_token(
     peer: Peer,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let SubmitToken { sid, client_secret, token } = params.read()?;
+    let SubmitToken {
+        sid,
+        client_secret,
+        token,
+    } = params.read()?;
     validation
         .submit_token(Medium::Email, &sid, &client_secret, &token, peer.0)
         .await
@@ -136,21 +157,28 @@ pub async fn submit_token(
 /// Every refusal is a page.
 pub async fn submit_token_by_link(
     validation: web::Data<Validation>,
-    templates: web::Data<Templates>,
+    state: web::Data<State>,
     peer: Peer,
     http: HttpRequest,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let shown = pages::Shown::to(&templates, &http);
-    let SubmitToken { sid, client_secret, token } = match params.read() {
+    let shown = pages::Shown::to(&state, &http);
+    let SubmitToken {
+        sid,
+        client_secret,
+        token,
+    } = match params.read() {
         Ok(request) => request,
         Err(error) => return shown.failed(&error),
     };
-    let submitted =
-        validation.submit_token(Medium::Email, &sid, &client_secret, &token, peer.0).await;
+    let submitted = validation
+        .submit_token(Medium::Email, &sid, &client_secret, &token, peer.0)
+        .await;
     match submitted {
         Ok(confirmed) => match confirmed.next_link {
-            Some(link) => Ok(HttpResponse::Found().insert_header((header::LOCATION, link)).finish()),
+            Some(link) => Ok(HttpResponse::Found()
+                .insert_header((header::LOCATION, link))
+                .finish()),
             None => shown.verified(None),
         },
         Err(error) => shown.failed(&error.into()),

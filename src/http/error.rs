@@ -113,7 +113,10 @@ impl ApiError {
 
     /// A 400 for a parameter whose value is wrong.
     pub fn invalid_param(name: &str, expected: &str) -> Self {
-        Self::bad_request(ErrCode::InvalidParam, format!("`{name}` must be {expected}."))
+        Self::bad_request(
+            ErrCode::InvalidParam,
+            format!("`{name}` must be {expected}."),
+        )
     }
 
     /// A 429.
@@ -125,7 +128,9 @@ impl ApiError {
         );
         let millis = limited.retry_after.as_millis().max(1);
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        error.more.insert("retry_after_ms".to_owned(), millis.into());
+        error
+            .more
+            .insert("retry_after_ms".to_owned(), millis.into());
         error.retry_after = Some(millis.div_ceil(1000));
         error
     }
@@ -169,7 +174,10 @@ impl ApiError {
 
     /// What the log is to say of this refusal.
     pub fn report(&self) -> Report {
-        Report { errcode: self.errcode, cause: self.cause.as_deref().map(chain) }
+        Report {
+            errcode: self.errcode,
+            cause: self.cause.as_deref().map(chain),
+        }
     }
 }
 
@@ -277,19 +285,21 @@ impl From<SendError> for ApiError {
             ),
             SendError::NeedsSmtpUtf8 => Self::bad_request(
                 ErrCode::InvalidEmail,
-                "This server cannot send to addresses with characters other than ASCII before the `@`.",
+                "This server cannot send to addresses with other characters than ASCII before the `@`.",
             ),
-            SendError::Refused { .. } => Self::bad_request(
-                ErrCode::EmailSendError,
-                "The mail server refused to take a mail for this address.",
-            )
-            .caused_by(error),
-            SendError::Temporary { .. } => Self::bad_request(
+            SendError::Refused { .. } | SendError::NoSmtpUtf8 { .. } | SendError::Address => {
+                Self::bad_request(
+                    ErrCode::EmailSendError,
+                    "The mail server refused to take a mail for this address.",
+                )
+                .caused_by(error)
+            }
+            SendError::Temporary(_) => Self::bad_request(
                 ErrCode::EmailSendError,
                 "The mail could not be sent at the moment; try again later.",
             )
             .caused_by(error),
-            SendError::Message { .. } => Self::internal(error),
+            SendError::Message(_) => Self::internal(error),
         }
     }
 }

@@ -23,7 +23,9 @@ pub async fn public_key(
     pubkeys: web::Data<Pubkeys>,
     path: web::Path<KeyPath>,
 ) -> Result<HttpResponse, ApiError> {
-    let key = KeyId::parse(&path.key_id).ok().and_then(|id| pubkeys.public_key(&id));
+    let key = KeyId::parse(&path.key_id)
+        .ok()
+        .and_then(|id| pubkeys.public_key(&id));
     let public_key = key.ok_or_else(|| {
         ApiError::new(
             StatusCode::NOT_FOUND,
@@ -50,7 +52,9 @@ pub struct IsValid {
 impl FromParams for IsValid {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
         let any = |text: &str| Ok::<_, Invalid>(text.to_owned());
-        Ok(Self { public_key: params.required("public_key", any)? })
+        Ok(Self {
+            public_key: params.required("public_key", any)?,
+        })
     }
 }
 

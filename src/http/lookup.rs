@@ -23,7 +23,10 @@ impl FromParams for Lookup {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
         let medium = params.required("medium", Medium::parse);
         let address = params.required("address", |text| Ok(text.to_owned()));
-        Ok(Self { medium: medium?, address: address? })
+        Ok(Self {
+            medium: medium?,
+            address: address?,
+        })
     }
 }
 
@@ -55,7 +58,9 @@ pub struct BulkLookup {
 
 impl FromParams for BulkLookup {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
-        Ok(Self { threepids: params.required_value("threepids", pairs)? })
+        Ok(Self {
+            threepids: params.required_value("threepids", pairs)?,
+        })
     }
 }
 
@@ -87,11 +92,16 @@ pub async fn bulk_lookup(
     if threepids.len() > limits.max_addresses {
         return Err(ApiError::bad_request(
             ErrCode::TooLarge,
-            format!("At most {} addresses can be looked up at once.", limits.max_addresses),
+            format!(
+                "At most {} addresses can be looked up at once.",
+                limits.max_addresses
+            ),
         ));
     }
     let parse = |(medium, address): &(String, String)| {
-        Medium::parse(medium).and_then(|medium| ThreePid::parse(medium, address)).ok()
+        Medium::parse(medium)
+            .and_then(|medium| ThreePid::parse(medium, address))
+            .ok()
     };
     let (asked, known): (Vec<_>, Vec<_>) = threepids
         .into_iter()

@@ -16,7 +16,10 @@ use crate::limits::{Action, Subject};
 /// The headers that let any web client call any endpoint (identity service, "Web browser clients").
 const CORS: [(&str, &str); 5] = [
     ("access-control-allow-origin", "*"),
-    ("access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        "access-control-allow-methods",
+        "GET, POST, PUT, DELETE, OPTIONS",
+    ),
     (
         "access-control-allow-headers",
         "Origin, X-Requested-With, Content-Type, Accept, Authorization",
@@ -34,7 +37,10 @@ pub async fn observe<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
-        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+        return next
+            .call(request)
+            .await
+            .map(ServiceResponse::map_into_left_body);
     };
     let log = &state.request_log;
     let started = log.clock.monotonic();
@@ -43,7 +49,10 @@ pub async fn observe<B: MessageBody + 'static>(
     let method = request.method().clone();
 
     let limited = peer.0.and_then(|ip| {
-        state.limits.take(Action::RequestsByIp, Subject::Ip(ip)).err()
+        state
+            .limits
+            .take(Action::RequestsByIp, Subject::Ip(ip))
+            .err()
     });
     let mut response = match limited {
         Some(limited) => {
@@ -55,7 +64,10 @@ pub async fn observe<B: MessageBody + 'static>(
 
     let headers = response.headers_mut();
     for (name, value) in CORS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
@@ -68,11 +80,20 @@ pub async fn observe<B: MessageBody + 'static>(
     let report = response.response().extensions().get::<Report>().cloned();
     let line = Line {
         id: &id,
-        client: log.client_ip.then_some(peer.0).flatten().map(|ip| ip.to_string()),
+        client: log
+            .client_ip
+            .then_some(peer.0)
+            .flatten()
+            .map(|ip| ip.to_string()),
         method: method.as_str(),
-        route: response.request().app_data::<Route>().map_or("unknown", Route::path),
+        route: response
+            .request()
+            .app_data::<Route>()
+            .map_or("unknown", Route::path),
         status: response.status().as_u16(),
-        errcode: report.as_ref().map_or("-", |report| report.errcode.as_str()),
+        errcode: report
+            .as_ref()
+            .map_or("-", |report| report.errcode.as_str()),
         millis: log.clock.monotonic().saturating_sub(started).as_millis(),
     };
     line.write();

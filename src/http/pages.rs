@@ -6,9 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::error::{ApiError, ErrCode};
 use super::params::{FromParams, Params, Refused};
 use super::peer::Peer;
+use super::state::State;
 use crate::services::validation::Validation;
-use crate::templates::{FailedReason, Page, Templates};
-use crate::types::{Sid, Token};
+use crate::templates::{Failure, Page, Templates};
+use crate::types::{ServerName, Sid, Token};
 
 /// Nothing is loaded from elsewhere, nothing runs, nobody frames the page, and its address (which carries a token) is
 /// told to no other site.
@@ -30,31 +31,50 @@ pub(super) fn language(templates: &Templates, request: &HttpRequest) -> String {
 }
 
 /// Pages for one reader.
-pub(super) struct Shown {
-    templates: web::Data<Templates>,
+pub(super) struct Shown<'a> {
+    state: &'a State,
     language: String,
 }
 
-impl Shown {
+impl<'a> Shown<'a> {
     /// Pages in the language that the request asks for.
-    pub(super) fn to(templates: &web::Data<Templates>, request: &HttpRequest) -> Self {
-        Self { templates: templates.clone(), language: language(templates, request) }
+    pub(super) fn to(state: &'a State, request: &HttpRequest) -> Self {
+        Self {
+            state,
+            language: language(&state.templates, request),
+        }
+    }
+
+    /// The name that pages show.
+    fn server(&self) -> &'a ServerName {
+        &self.state.server_name
     }
 
     /// The page after a success.
-    pub(super) fn verified(&self, next_link: Option<String>) -> Result<HttpResponse, ApiError> {
-        self.page(StatusCode::OK, &Page::Verified { next_link }, None)
+    pub(super) fn verified(&self, next_link: Option<&str>) -> Result<HttpResponse, ApiError> {
+        self.page(
+            StatusCode::OK,
+            Page::Verified {
+                server: self.server(),
+                next_link,
+            },
+            None,
+        )
     }
 
     /// The page after a refusal, with the refusal's status.
     pub(super) fn failed(&self, error: &ApiError) -> Result<HttpResponse, ApiError> {
         let reason = match error.errcode() {
-            ErrCode::SessionExpired => FailedReason::Expired,
-            ErrCode::LimitExceeded => FailedReason::TooManyTries,
-            _ if error.status().is_server_error() => FailedReason::Temporary,
-            _ => FailedReason::WrongLink,
+            ErrCode::SessionExpired => Failure::Expired,
+            ErrCode::LimitExceeded => Failure::TooManyTries,
+            _ if error.status().is_server_error() => Failure::Temporary,
+            _ => Failure::UnknownLink,
         };
-        let mut response = self.page(error.status(), &Page::Failed { reason }, None)?;
+        let page = Page::Failed {
+            server: self.server(),
+            reason,
+        };
+        let mut response = self.page(error.status(), page, None)?;
         response.extensions_mut().insert(error.report());
         Ok(response)
     }
@@ -62,10 +82,11 @@ impl Shown {
     fn page(
         &self,
         status: StatusCode,
-        page: &Page,
+        page: Page<'_>,
         brand: Option<&str>,
     ) -> Result<HttpResponse, ApiError> {
         let html = self
+            .state
             .templates
             .render_page(page, Some(&self.language), brand)
             .map_err(ApiError::internal)?;
@@ -83,11 +104,15 @@ impl Shown {
 ///
 /// # Errors
 /// When the page's own template fails.
-pub async fn home(
-    templates: web::Data<Templates>,
-    http: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
-    Shown::to(&templates, &http).page(StatusCode::OK, &Page::Home, None)
+pub async fn home(state: web::Data<State>, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let shown = Shown::to(&state, &http);
+    shown.page(
+        StatusCode::OK,
+        Page::Home {
+            server: shown.server(),
+        },
+        None,
+    )
 }
 
 /// The two values that the mailed link carries.
@@ -100,7 +125,10 @@ impl FromParams for MailedLink {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
         let sid = params.required("sid", Sid::parse);
         let token = params.required("token", Token::parse);
-        Ok(Self { sid: sid?, token: token? })
+        Ok(Self {
+            sid: sid?,
+            token: token?,
+        })
     }
 }
 
@@ -113,12 +141,12 @@ impl FromParams for MailedLink {
 /// Every refusal is a page.
 pub async fn confirm(
     validation: web::Data<Validation>,
-    templates: web::Data<Templates>,
+    state: web::Data<State>,
     peer: Peer,
     http: HttpRequest,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let shown = Shown::to(&templates, &http);
+    let shown = Shown::to(&state, &http);
     let MailedLink { sid, token } = match params.read() {
         Ok(link) => link,
         Err(error) => return shown.failed(&error),
@@ -126,12 +154,13 @@ pub async fn confirm(
     match validation.link_details(&sid, &token, peer.0) {
         Ok(details) => {
             let page = Page::Confirm {
-                address: details.threepid.address().to_owned(),
-                action: "/verify/email".to_owned(),
-                sid: sid.as_str().to_owned(),
-                token: token.expose().to_owned(),
+                server: shown.server(),
+                address: details.threepid.address(),
+                action: "/verify/email",
+                sid: &sid,
+                token: &token,
             };
-            shown.page(StatusCode::OK, &page, details.brand.as_deref())
+            shown.page(StatusCode::OK, page, details.brand.as_deref())
         }
         Err(error) => shown.failed(&error.into()),
     }
@@ -145,18 +174,18 @@ pub async fn confirm(
 /// Every refusal is a page.
 pub async fn confirmed(
     validation: web::Data<Validation>,
-    templates: web::Data<Templates>,
+    state: web::Data<State>,
     peer: Peer,
     http: HttpRequest,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let shown = Shown::to(&templates, &http);
+    let shown = Shown::to(&state, &http);
     let MailedLink { sid, token } = match params.read() {
         Ok(link) => link,
         Err(error) => return shown.failed(&error),
     };
     match validation.submit_link(&sid, &token, peer.0).await {
-        Ok(confirmed) => shown.verified(confirmed.next_link),
+        Ok(confirmed) => shown.verified(confirmed.next_link.as_deref()),
         Err(error) => shown.failed(&error.into()),
     }
 }

@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, ErrCode};
-use super::routes::Version;
+use super::routes::{Route, Version};
 use super::state::BodyLimits;
 use crate::types::Invalid;
 
@@ -51,7 +51,11 @@ pub struct Params {
 
 impl Params {
     fn new(fields: Map<String, Value>) -> Self {
-        Self { fields, missing: Vec::new(), invalid: None }
+        Self {
+            fields,
+            missing: Vec::new(),
+            invalid: None,
+        }
     }
 
     /// A required field, read by `parse`.
@@ -158,9 +162,9 @@ impl FromRequest for Params {
             if request.method() == Method::GET || request.method() == Method::HEAD {
                 return url_encoded(request.query_string().as_bytes()).map(Self::new);
             }
-            let limit = request.app_data::<web::Data<BodyLimits>>().map_or(0, |limits| {
-                limits.for_route(request.app_data::<super::routes::Route>())
-            });
+            let limit = request
+                .app_data::<web::Data<BodyLimits>>()
+                .map_or(0, |limits| limits.for_route(request.app_data::<Route>()));
             let body = read_body(&request, payload, limit).await?;
             fields(&request, &body).map(Self::new)
         })
@@ -170,13 +174,18 @@ impl FromRequest for Params {
 /// The fields of a `POST`: v2 takes a form only by its name, v1 takes JSON only by its name, and v1 looks into the
 /// query for what the body does not have.
 fn fields(request: &HttpRequest, body: &Bytes) -> Result<Map<String, Value>, ApiError> {
-    let version = request.app_data::<super::routes::Route>().map_or(Version::V2, |route| route.version());
+    let version = request
+        .app_data::<Route>()
+        .map_or(Version::V2, Route::version);
     let form = body_form(version, request.content_type());
     let mut fields = match version {
         Version::V1 => url_encoded(request.query_string().as_bytes())?,
         Version::V2 | Version::None => Map::new(),
     };
-    if version == Version::V1 && body.is_empty() && (form == BodyForm::UrlEncoded || !fields.is_empty()) {
+    if version == Version::V1
+        && body.is_empty()
+        && (form == BodyForm::UrlEncoded || !fields.is_empty())
+    {
         return Ok(fields);
     }
     let of_body = match form {
@@ -193,7 +202,8 @@ fn body_form(version: Version, content_type: &str) -> BodyForm {
         Version::V1 if is("application/json") => BodyForm::Json,
         Version::V1 | Version::None => BodyForm::UrlEncoded,
         Version::V2
-            if is("application/x-www-form-urlencoded") || is("application/x-form-www-urlencoded") =>
+            if is("application/x-www-form-urlencoded")
+                || is("application/x-form-www-urlencoded") =>
         {
             BodyForm::UrlEncoded
         }
@@ -210,21 +220,30 @@ fn json_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
         ApiError::bad_request(ErrCode::NotJson, "The body is not valid JSON in UTF-8.")
     })?;
     match value {
-        Value::Object(fields) if fields.values().all(|value| is_within_depth(value, MAX_DEPTH - 1)) => {
+        Value::Object(fields)
+            if fields
+                .values()
+                .all(|value| is_within_depth(value, MAX_DEPTH - 1)) =>
+        {
             Ok(fields)
         }
         Value::Object(_) => Err(ApiError::bad_request(
             ErrCode::BadJson,
             format!("The body is nested more than {MAX_DEPTH} deep."),
         )),
-        _ => Err(ApiError::bad_request(ErrCode::BadJson, "The body must be a JSON object.")),
+        _ => Err(ApiError::bad_request(
+            ErrCode::BadJson,
+            "The body must be a JSON object.",
+        )),
     }
 }
 
 fn is_within_depth(value: &Value, depth: usize) -> bool {
     match (value, depth.checked_sub(1)) {
         (Value::Array(items), Some(left)) => items.iter().all(|item| is_within_depth(item, left)),
-        (Value::Object(fields), Some(left)) => fields.values().all(|item| is_within_depth(item, left)),
+        (Value::Object(fields), Some(left)) => {
+            fields.values().all(|item| is_within_depth(item, left))
+        }
         (Value::Array(_) | Value::Object(_), None) => false,
         _ => true,
     }
@@ -284,11 +303,13 @@ async fn read_body(
         }
         Ok(body.freeze())
     };
-    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| {
-        Err(ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            ErrCode::Unknown,
-            "The body took too long to arrive.",
-        ))
-    })
+    tokio::time::timeout(BODY_TIMEOUT, reading)
+        .await
+        .unwrap_or_else(|_| {
+            Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                ErrCode::Unknown,
+                "The body took too long to arrive.",
+            ))
+        })
 }

@@ -18,7 +18,10 @@ pub struct ProxyTrust {
 impl ProxyTrust {
     /// Trusts these networks, and everyone who may connect to a unix socket if `unix_sockets`.
     pub fn new(networks: Vec<IpNet>, unix_sockets: bool) -> Self {
-        Self { networks, unix_sockets }
+        Self {
+            networks,
+            unix_sockets,
+        }
     }
 
     fn trusts(&self, ip: IpAddr) -> bool {
@@ -55,8 +58,13 @@ impl ProxyTrust {
 /// Reads an address as proxies write it: bare, with a port, or bracketed.
 fn parse_hop(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
-    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
-    let ip = bare.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|with| with.ip()));
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(hop);
+    let ip = bare
+        .parse::<IpAddr>()
+        .or_else(|_| hop.parse::<SocketAddr>().map(|with| with.ip()));
     ip.ok().map(|ip| ip.to_canonical())
 }
 
@@ -79,7 +87,9 @@ impl FromRequest for Peer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let found = request.extensions().get::<Self>().copied();
-        ready(Ok(found.unwrap_or(Self(request.peer_addr().map(|address| address.ip())))))
+        ready(Ok(found.unwrap_or(Self(
+            request.peer_addr().map(|address| address.ip()),
+        ))))
     }
 }
 
@@ -89,14 +99,19 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     fn client(trusted: &[&str], connection: Option<&str>, forwarded: &[&str]) -> Option<String> {
-        let networks = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        let networks = trusted
+            .iter()
+            .map(|network| network.parse().unwrap())
+            .collect();
         let mut headers = HeaderMap::new();
         for value in forwarded {
             let name = HeaderName::from_static("x-forwarded-for");
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         let connection = connection.map(|address| address.parse().unwrap());
-        ProxyTrust::new(networks, true).client(connection, &headers).map(|ip| ip.to_string())
+        ProxyTrust::new(networks, true)
+            .client(connection, &headers)
+            .map(|ip| ip.to_string())
     }
 
     #[test]
@@ -109,25 +124,50 @@ mod tests {
     fn behind_a_proxy_the_right_most_untrusted_address_counts() {
         let through = |forwarded: &[&str]| client(&["127.0.0.0/8"], Some("127.0.0.1:5"), forwarded);
         assert_eq!(through(&["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(through(&["203.0.113.9, 198.51.100.7"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(through(&["203.0.113.9", "198.51.100.7"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(through(&["198.51.100.7, 127.0.0.9"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(through(&["198.51.100.7:4711"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(through(&["[2001:db8::1]:4711"]).as_deref(), Some("2001:db8::1"));
+        assert_eq!(
+            through(&["203.0.113.9, 198.51.100.7"]).as_deref(),
+            Some("198.51.100.7")
+        );
+        assert_eq!(
+            through(&["203.0.113.9", "198.51.100.7"]).as_deref(),
+            Some("198.51.100.7")
+        );
+        assert_eq!(
+            through(&["198.51.100.7, 127.0.0.9"]).as_deref(),
+            Some("198.51.100.7")
+        );
+        assert_eq!(
+            through(&["198.51.100.7:4711"]).as_deref(),
+            Some("198.51.100.7")
+        );
+        assert_eq!(
+            through(&["[2001:db8::1]:4711"]).as_deref(),
+            Some("2001:db8::1")
+        );
         assert_eq!(through(&["[2001:db8::1]"]).as_deref(), Some("2001:db8::1"));
-        assert_eq!(through(&["203.0.113.9, nonsense"]).as_deref(), Some("127.0.0.1"));
+        assert_eq!(
+            through(&["203.0.113.9, nonsense"]).as_deref(),
+            Some("127.0.0.1")
+        );
         assert_eq!(through(&[]).as_deref(), Some("127.0.0.1"));
     }
 
     #[test]
     fn a_unix_socket_without_a_header_has_no_address() {
         assert_eq!(client(&[], None, &[]), None);
-        assert_eq!(client(&[], None, &["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(
+            client(&[], None, &["198.51.100.7"]).as_deref(),
+            Some("198.51.100.7")
+        );
     }
 
     #[test]
     fn mapped_ipv4_is_ipv4() {
-        let mapped = client(&["127.0.0.0/8"], Some("[::ffff:127.0.0.1]:5"), &["198.51.100.7"]);
+        let mapped = client(
+            &["127.0.0.0/8"],
+            Some("[::ffff:127.0.0.1]:5"),
+            &["198.51.100.7"],
+        );
         assert_eq!(mapped.as_deref(), Some("198.51.100.7"));
     }
 }

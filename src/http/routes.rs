@@ -1,9 +1,12 @@
 //! The one table of routes, in the order of the specification: who may call what, where, with which method.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError as _, web};
+use actix_web::{
+    FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError as _, web,
+};
 use serde_json::json;
 
 use super::error::{ApiError, ErrCode};
@@ -70,7 +73,12 @@ where
     F::Output: Responder + 'static,
 {
     let route = web::method(method.clone()).to(handler);
-    vec![Endpoint { version, method, path, route }]
+    vec![Endpoint {
+        version,
+        method,
+        path,
+        route,
+    }]
 }
 
 /// The same handler for v1 and v2.
@@ -159,9 +167,15 @@ pub fn configure(app: &mut web::ServiceConfig, state: &State) {
 fn resource(version: Version, path: &str, endpoints: Vec<Endpoint>) -> actix_web::Resource {
     let path = format!("{}{path}", version.prefix());
     // A trailing slash is tolerated; the root has one already.
-    let pattern = if path == "/" { path.clone() } else { format!("{path}{{slash:/?}}") };
-    let mut allowed: Vec<String> =
-        endpoints.iter().map(|endpoint| endpoint.method.to_string()).collect();
+    let pattern = if path == "/" {
+        path.clone()
+    } else {
+        format!("{path}{{slash:/?}}")
+    };
+    let mut allowed: Vec<String> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.method.to_string())
+        .collect();
     allowed.push(Method::OPTIONS.to_string());
     let allowed = allowed.join(", ");
     let mut resource = web::resource(pattern).app_data(Route { path, version });
@@ -170,7 +184,7 @@ fn resource(version: Version, path: &str, endpoints: Vec<Endpoint>) -> actix_web
     }
     resource
         .route(web::method(Method::OPTIONS).to(preflight))
-        .default_service(web::to(move || wrong_method(allowed.clone())))
+        .default_service(web::to(move || ready(wrong_method(&allowed))))
 }
 
 async fn preflight() -> HttpResponse {
@@ -185,14 +199,14 @@ async fn unknown_path(_: HttpRequest) -> Result<HttpResponse, ApiError> {
     ))
 }
 
-async fn wrong_method(allowed: String) -> HttpResponse {
+fn wrong_method(allowed: &str) -> HttpResponse {
     let error = ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         ErrCode::Unrecognized,
         "This path is not served with this method.",
     );
     let mut response = error.error_response();
-    if let Ok(value) = header::HeaderValue::from_str(&allowed) {
+    if let Ok(value) = header::HeaderValue::from_str(allowed) {
         response.headers_mut().insert(header::ALLOW, value);
     }
     response

@@ -10,10 +10,13 @@ use crate::services::associations::Associations;
 use crate::services::pubkeys::Pubkeys;
 use crate::services::validation::Validation;
 use crate::templates::Templates;
+use crate::types::ServerName;
 
 /// Everything that requests are served from.
 #[derive(Clone)]
 pub struct State {
+    /// The name that pages show.
+    pub server_name: ServerName,
     /// Sessions and tokens.
     pub validation: Arc<Validation>,
     /// Associations.
@@ -58,7 +61,8 @@ impl BodyLimits {
     /// The limit for a route; lookups get what `max_addresses` needs.
     pub(super) fn for_route(&self, route: Option<&Route>) -> usize {
         if route.is_some_and(Route::is_lookup) {
-            self.max_body.max(self.max_addresses.saturating_mul(Self::LOOKUP_ENTRY))
+            self.max_body
+                .max(self.max_addresses.saturating_mul(Self::LOOKUP_ENTRY))
         } else {
             self.max_body
         }

@@ -59,14 +59,24 @@ impl Writer {
         })
     }
 
-    /// Puts a mail to one address together.
-    pub(super) fn write(&self, to: &Email, mail: RenderedMail) -> Result<Letter, SendError> {
-        let (local, domain) = split(to.as_str()).ok_or(SendError::Address)?;
-        let to = Address::new_dangerous(local, domain);
-        let needs_smtputf8 = !local.is_ascii() || !self.from.email.user().is_ascii();
-        if needs_smtputf8 && !self.smtputf8 {
+    /// Whether `email.smtputf8` allows what this address needs.
+    pub(super) fn check(&self, to: &Email) -> Result<(), SendError> {
+        if self.needs_smtputf8(to) && !self.smtputf8 {
             return Err(SendError::NeedsSmtpUtf8);
         }
+        Ok(())
+    }
+
+    fn needs_smtputf8(&self, to: &Email) -> bool {
+        !to.is_ascii_local() || !self.from.email.user().is_ascii()
+    }
+
+    /// Puts a mail to one address together.
+    pub(super) fn write(&self, to: &Email, mail: RenderedMail) -> Result<Letter, SendError> {
+        self.check(to)?;
+        let needs_smtputf8 = self.needs_smtputf8(to);
+        let (local, domain) = split(to.as_str()).ok_or(SendError::Address)?;
+        let to = Address::new_dangerous(local, domain);
         let id = self.random.id().map_err(Trouble::from)?;
         let boundary = self.random.id().map_err(Trouble::from)?;
         let written = system_time(self.clock.now());

@@ -89,7 +89,12 @@ impl Associations {
         clock: Arc<dyn Clock>,
         settings: AssociationsSettings,
     ) -> Self {
-        Self { store, keys, clock, settings }
+        Self {
+            store,
+            keys,
+            clock,
+            settings,
+        }
     }
 
     /// Binds the 3PID that the session proves to the user, in place of whoever it was bound to, and answers the signed
@@ -145,13 +150,12 @@ impl Associations {
         self.store
             .write(move |tx| -> Result<(), UnbindError> {
                 let session = match sessions::find(tx, &sid, &secret, now)? {
-                    None => return Err(UnbindError::Forbidden),
                     Some(Session::Expired) => return Err(UnbindError::Expired),
                     Some(Session::Pending(session)) if *session.threepid() == threepid => {
                         return Err(UnbindError::NotValidated);
                     }
                     Some(Session::Validated(session)) if session.threepid == threepid => session,
-                    Some(_) => return Err(UnbindError::Forbidden),
+                    Some(_) | None => return Err(UnbindError::Forbidden),
                 };
                 Ok(associations::remove(tx, &session.threepid, &mxid)?)
             })
@@ -167,7 +171,9 @@ impl Associations {
         asked: &str,
         threepid: &ThreePid,
     ) -> Result<Option<SignedAssociation>, LookupError> {
-        let found = self.store.read(|tx| tx.get::<AssociationsTable>(threepid))?;
+        let found = self
+            .store
+            .read(|tx| tx.get::<AssociationsTable>(threepid))?;
         let now = self.clock.now();
         match found.filter(|record| now < record.not_after) {
             Some(record) => Ok(Some(self.sign(asked, threepid, &record)?)),
@@ -181,9 +187,14 @@ impl Associations {
     /// When the store fails.
     pub fn lookup_many(&self, threepids: &[ThreePid]) -> Result<Vec<Option<UserId>>, LookupError> {
         let now = self.clock.now();
-        let records = self.store.read(|tx| tx.get_many::<AssociationsTable>(threepids))?;
+        let records = self
+            .store
+            .read(|tx| tx.get_many::<AssociationsTable>(threepids))?;
         let holding = |record: AssociationRecord| (now < record.not_after).then_some(record.mxid);
-        Ok(records.into_iter().map(|record| record.and_then(holding)).collect())
+        Ok(records
+            .into_iter()
+            .map(|record| record.and_then(holding))
+            .collect())
     }
 
     fn sign(
@@ -196,10 +207,15 @@ impl Associations {
         object.insert("address".to_owned(), address.into());
         object.insert("medium".to_owned(), threepid.medium().as_str().into());
         object.insert("mxid".to_owned(), record.mxid.as_str().into());
-        object.insert("not_before".to_owned(), record.not_before.as_millis().into());
+        object.insert(
+            "not_before".to_owned(),
+            record.not_before.as_millis().into(),
+        );
         object.insert("not_after".to_owned(), record.not_after.as_millis().into());
         object.insert("ts".to_owned(), record.ts.as_millis().into());
-        self.keys.current().sign_json(&self.settings.server_name, &mut object)?;
+        self.keys
+            .current()
+            .sign_json(&self.settings.server_name, &mut object)?;
         Ok(object)
     }
 }

@@ -9,7 +9,7 @@ use crate::storage::{Store, StoreError, sessions};
 use crate::types::Sid;
 
 /// How long an ended session is kept, so that a late client is told that it expired.
-const KEPT_AFTER_END: Duration = Duration::from_secs(24 * 3600);
+const KEPT_AFTER_END: Duration = Duration::from_hours(24);
 
 /// How many sessions are looked at in one step, so that nobody waits behind a sweep.
 const STEP: usize = 256;
@@ -34,8 +34,9 @@ impl SessionSweeper {
         let mut removed = 0;
         let mut after: Option<Sid> = None;
         loop {
-            let rows =
-                self.store.read(|tx| tx.scan::<Sessions>(&[], after.as_ref(), STEP))?;
+            let rows = self
+                .store
+                .read(|tx| tx.scan::<Sessions>(&[], after.as_ref(), STEP))?;
             let Some((last, _)) = rows.last() else {
                 return Ok(removed);
             };

@@ -40,6 +40,9 @@ impl Pubkeys {
         let Some(key) = decode_base64(public_key).and_then(|bytes| bytes.try_into().ok()) else {
             return Ok(false);
         };
-        Ok(self.store.read(|tx| tx.get::<EphemeralKeys>(&key))?.is_some())
+        Ok(self
+            .store
+            .read(|tx| tx.get::<EphemeralKeys>(&key))?
+            .is_some())
     }
 }

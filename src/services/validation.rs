@@ -1,5 +1,8 @@
 //! Proving that a 3PID is one's own: sessions, their messages, and their tokens.
 
+mod attempt;
+mod plan;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use self::attempt::{Attempt, Outcome};
 use crate::clock::Clock;
 use crate::limits::{Action, Limited, Limits, Subject};
 use crate::mail::{Mailer, SendError};
@@ -14,15 +18,18 @@ use crate::random::{Random, RandomError};
 use crate::signing::ServerSecret;
 use crate::storage::sessions::{self, Session, ValidatedSession};
 use crate::storage::tables::{SessionRecord, Sessions};
-use crate::storage::{Store, StoreError, Tx};
-use crate::templates::{Message, TemplateError, Templates};
+use crate::storage::{Store, StoreError};
+use crate::templates::{Message, RenderError, Templates};
 use crate::types::{
-    ClientSecret, ClientSecretHash, Email, Medium, NextLink, Sid, ThreePid, Timestamp, Token,
+    ClientSecret, ClientSecretHash, Email, Medium, NextLink, ServerName, Sid, ThreePid, Timestamp,
+    Token,
 };
 
 /// What of the configuration validation needs.
 #[derive(Debug, Clone)]
 pub struct ValidationSettings {
+    /// The name that mails say they come from.
+    pub server_name: ServerName,
     /// Scheme and authority that the mailed link starts with.
     pub public_url: String,
     /// How long an e-mail session waits for its token.
@@ -78,7 +85,7 @@ pub enum ValidationError {
     Send(#[from] SendError),
     /// Our templates failed.
     #[error("the mail could not be written")]
-    Template(#[from] TemplateError),
+    Template(#[from] RenderError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -135,18 +142,28 @@ pub struct ValidationParts {
     pub random: Random,
 }
 
-/// What is to be done for a request, decided inside the store.
-struct Plan {
-    sid: Sid,
-    /// Set when a message is to go out: the attempt that was the highest before.
-    send: Option<Option<u64>>,
-}
-
 impl Validation {
     /// The service over its parts.
     pub fn new(parts: ValidationParts, settings: ValidationSettings) -> Self {
-        let ValidationParts { store, mailer, templates, limits, secret, clock, random } = parts;
-        Self { store, mailer, templates, limits, secret, clock, random, settings }
+        let ValidationParts {
+            store,
+            mailer,
+            templates,
+            limits,
+            secret,
+            clock,
+            random,
+        } = parts;
+        Self {
+            store,
+            mailer,
+            templates,
+            limits,
+            secret,
+            clock,
+            random,
+            settings,
+        }
     }
 
     /// Finds or makes the session of (e-mail, address, client secret), and sends its mail if `send_attempt` is higher
@@ -159,10 +176,16 @@ impl Validation {
         request: EmailTokenRequest,
         peer: Option<IpAddr>,
     ) -> Result<Sid, ValidationError> {
-        let EmailTokenRequest { email, client_secret, send_attempt, next_link, language, brand } =
-            request;
+        let EmailTokenRequest {
+            email,
+            client_secret,
+            send_attempt,
+            next_link,
+            language,
+            brand,
+        } = request;
         self.check_next_link(next_link.as_ref())?;
-        self.mailer.check_recipient(&email)?;
+        self.mailer.check(&email)?;
         let now = self.clock.now();
         let wanted = SessionRecord {
             threepid: email.clone().into(),
@@ -177,15 +200,25 @@ impl Validation {
             brand,
         };
         let new_sid = self.random.sid()?;
-        if self.store.read(|tx| plan(tx, &wanted, &new_sid, now))?.send.is_some() {
+        if self
+            .store
+            .read(|tx| plan::sends_message(tx, &wanted, now))?
+        {
             self.take_mail(&wanted.threepid, peer)?;
         }
-        let record = wanted.clone();
-        let planned = self.store.write(move |tx| carry_out(tx, &record, &new_sid, now)).await?;
-        if let Some(previous) = planned.send
-            && let Err(error) = self.send_verification(&planned.sid, &email, &wanted).await
+        let planned = self
+            .store
+            .write(move |tx| plan::carry_out(tx, &wanted, &new_sid, now))
+            .await?;
+        let Some(message) = planned.message else {
+            return Ok(planned.sid);
+        };
+        if let Err(error) = self
+            .send_verification(&planned.sid, &email, &message.record)
+            .await
         {
-            self.give_attempt_back(planned.sid, send_attempt, previous).await?;
+            self.give_attempt_back(planned.sid, send_attempt, message.previous)
+                .await?;
             return Err(error);
         }
         Ok(planned.sid)
@@ -203,7 +236,8 @@ impl Validation {
         token: &Token,
         peer: Option<IpAddr>,
     ) -> Result<Confirmed, ValidationError> {
-        self.submit(medium, sid, Some(client_secret.hash()), token, peer).await
+        self.submit(medium, sid, Some(client_secret.hash()), token, peer)
+            .await
     }
 
     /// The token came by the mailed link, whose reader does not know the client's secret.
@@ -241,8 +275,17 @@ impl Validation {
             self.count_wrong_token(peer);
             return Err(ValidationError::TokenIncorrect);
         }
-        let SessionRecord { threepid, language, brand, .. } = record;
-        Ok(LinkDetails { threepid, language, brand })
+        let SessionRecord {
+            threepid,
+            language,
+            brand,
+            ..
+        } = record;
+        Ok(LinkDetails {
+            threepid,
+            language,
+            brand,
+        })
     }
 
     /// The 3PID that a validated session proves (identity service, `GET 3pid/getValidated3pid`).
@@ -255,7 +298,10 @@ impl Validation {
         client_secret: &ClientSecret,
     ) -> Result<ValidatedSession, ValidationError> {
         let secret = client_secret.hash();
-        match self.store.read(|tx| sessions::find(tx, sid, &secret, self.clock.now()))? {
+        match self
+            .store
+            .read(|tx| sessions::find(tx, sid, &secret, self.clock.now()))?
+        {
             None => Err(ValidationError::NoSession),
             Some(Session::Expired) => Err(ValidationError::Expired),
             Some(Session::Pending(_)) => Err(ValidationError::NotValidated),
@@ -291,7 +337,9 @@ impl Validation {
             Outcome::Validated(session) => {
                 let next_link = session.next_link.as_deref().map(NextLink::parse);
                 Ok(Confirmed {
-                    next_link: next_link.and_then(Result::ok).map(|link| link.with_sid(sid)),
+                    next_link: next_link
+                        .and_then(Result::ok)
+                        .map(|link| link.with_sid(sid)),
                 })
             }
             Outcome::Expired => Err(ValidationError::Expired),
@@ -320,11 +368,13 @@ impl Validation {
     }
 
     fn take_mail(&self, threepid: &ThreePid, peer: Option<IpAddr>) -> Result<(), Limited> {
-        self.limits.peek(Action::EmailByAddress, Subject::ThreePid(threepid))?;
+        self.limits
+            .peek(Action::EmailByAddress, Subject::ThreePid(threepid))?;
         if let Some(ip) = peer {
             self.limits.take(Action::EmailByIp, Subject::Ip(ip))?;
         }
-        self.limits.take(Action::EmailByAddress, Subject::ThreePid(threepid))
+        self.limits
+            .take(Action::EmailByAddress, Subject::ThreePid(threepid))
     }
 
     fn check_wrong_tokens(&self, peer: Option<IpAddr>) -> Result<(), Limited> {
@@ -347,17 +397,19 @@ impl Validation {
         email: &Email,
         record: &SessionRecord,
     ) -> Result<(), ValidationError> {
-        // The creation time of a session that goes on is not the one of this request.
-        let created = self
-            .store
-            .read(|tx| tx.get::<Sessions>(sid))?
-            .map_or(record.created, |stored| stored.created);
-        let token = self.email_token(sid, &record.threepid, created);
-        let link =
-            format!("{}/verify/email?sid={sid}&token={}", self.settings.public_url, token.expose());
-        let message = Message::Verification { link, lifetime: self.settings.email_lifetime };
+        let token = self.email_token(sid, &record.threepid, record.created);
+        let link = format!(
+            "{}/verify/email?sid={sid}&token={}",
+            self.settings.public_url,
+            token.expose()
+        );
+        let message = Message::Verification {
+            server: &self.settings.server_name,
+            link: &link,
+            lifetime: self.settings.email_lifetime,
+        };
         let mail = self.templates.render_mail(
-            &message,
+            message,
             record.language.as_deref(),
             record.brand.as_deref(),
         )?;
@@ -397,86 +449,5 @@ impl Validation {
         );
         let (half, _) = derived.split_at(16);
         Token::from_derived(&URL_SAFE_NO_PAD.encode(half))
-    }
-}
-
-/// Decides without changing anything: which session, and whether a message goes out.
-fn plan(
-    tx: &Tx<'_>,
-    wanted: &SessionRecord,
-    new_sid: &Sid,
-    now: Timestamp,
-) -> Result<Plan, StoreError> {
-    let existing = sessions::pending_for(tx, &wanted.threepid, &wanted.client_secret, now)?;
-    Ok(match existing {
-        None => Plan { sid: new_sid.clone(), send: Some(None) },
-        Some((sid, record)) => {
-            Plan { sid, send: (wanted.send_attempt > record.send_attempt).then_some(record.send_attempt) }
-        }
-    })
-}
-
-/// Plans, and writes what the plan changes.
-fn carry_out(
-    tx: &mut Tx<'_>,
-    wanted: &SessionRecord,
-    new_sid: &Sid,
-    now: Timestamp,
-) -> Result<Plan, StoreError> {
-    let plan = plan(tx, wanted, new_sid, now)?;
-    if plan.send.is_some() {
-        let record = match tx.get::<Sessions>(&plan.sid)? {
-            None => wanted.clone(),
-            Some(record) => SessionRecord {
-                send_attempt: wanted.send_attempt,
-                next_link: wanted.next_link.clone(),
-                language: wanted.language.clone(),
-                brand: wanted.brand.clone(),
-                ..record
-            },
-        };
-        sessions::put(tx, &plan.sid, &record)?;
-    }
-    Ok(plan)
-}
-
-/// One submitted token, compared already; the rest is decided inside the store.
-struct Attempt {
-    medium: Medium,
-    sid: Sid,
-    client_secret: Option<ClientSecretHash>,
-    right: bool,
-    now: Timestamp,
-    lifetime: Duration,
-    tries: u32,
-}
-
-enum Outcome {
-    Validated(ValidatedSession),
-    Expired,
-    NoSession,
-    Wrong { burnt: bool },
-}
-
-impl Attempt {
-    fn carry_out(&self, tx: &mut Tx<'_>) -> Result<Outcome, StoreError> {
-        let record = tx.get::<Sessions>(&self.sid)?.filter(|record| {
-            record.threepid.medium() == self.medium
-                && self.client_secret.as_ref().is_none_or(|secret| record.client_secret == *secret)
-        });
-        let Some(record) = record else {
-            return Ok(Outcome::NoSession);
-        };
-        Ok(match Session::at(self.sid.clone(), record, self.now) {
-            Session::Expired => Outcome::Expired,
-            Session::Validated(session) if self.right => Outcome::Validated(session),
-            Session::Validated(_) => Outcome::Wrong { burnt: false },
-            Session::Pending(session) if self.right => {
-                Outcome::Validated(session.validate(tx, self.now, self.lifetime)?)
-            }
-            Session::Pending(session) => {
-                Outcome::Wrong { burnt: session.count_wrong_try(tx, self.tries)? }
-            }
-        })
     }
 }
