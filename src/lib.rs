@@ -13,6 +13,7 @@
 //! | 5 | [`app`] | everything below; the only place where pieces are put together |
 //! | 6 | [`cli`], `main` | `app`, `config`, and what offline commands need |
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod limits;
