@@ -1,5 +1,6 @@
 //! The composition root: puts the parts together, binds the listeners, runs until it is told to stop.
 
+mod compose;
 mod keys;
 
 use std::io;
@@ -14,20 +15,18 @@ use actix_web::middleware::from_fn;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Listen};
-use crate::http::{self, BodyLimits, ProxyTrust, RequestLog, State};
-use crate::limits::Limits;
-use crate::mail::{Mailer, SetupError};
-use crate::net::{ResolveError, Resolver};
+use crate::http::{self, State};
+use crate::mail::SetupError;
+use crate::net::ResolveError;
 use crate::random::{Random, RandomError};
-use crate::services::associations::{Associations, AssociationsSettings};
 use crate::services::jobs::SessionSweeper;
-use crate::services::pubkeys::Pubkeys;
-use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
-use crate::storage::{OpenError, Store, StoreError};
-use crate::templates::{TemplateError, Templates};
+use crate::storage::{self, OpenError, Store, StoreError};
+use crate::templates::TemplateError;
+use crate::types::KeyId;
 
 /// How long running requests may take to finish after a stop was asked for, in seconds.
 const GRACE_SECONDS: u64 = 30;
@@ -131,82 +130,21 @@ impl App {
     /// # Errors
     /// One sentence that says what the operator is to change.
     pub async fn build(config: Config, deps: Deps) -> Result<Self, StartError> {
-        let Deps { clock, random } = deps;
         let store = open_store(&config).await?;
-        let Keys {
-            server: keys,
-            secret,
-        } = Keys::load(&config.keys, &store, &random).await?;
-        let keys = Arc::new(keys);
-        let templates = Arc::new(Templates::load(&config.templates)?);
-        let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&clock), &random)?);
-        let mailer = Mailer::new(
-            &config.email,
-            Resolver::system()?,
-            Arc::clone(&clock),
-            random.clone(),
-            tokio::runtime::Handle::current(),
-        )?;
-        let public_url = config.server.public_url.to_string();
-        let validation = Validation::new(
-            ValidationParts {
-                store: store.clone(),
-                mailer,
-                templates: Arc::clone(&templates),
-                limits: Arc::clone(&limits),
-                secret: Arc::new(secret),
-                clock: Arc::clone(&clock),
-                random: random.clone(),
-            },
-            ValidationSettings {
-                server_name: config.server.name.clone(),
-                public_url: public_url.clone(),
-                email_lifetime: config.sessions.email_lifetime,
-                validated_lifetime: config.sessions.validated_lifetime,
-                email_tries: config.sessions.email_tries,
-                next_link_hosts: config.api.next_link_hosts.clone(),
-            },
-        );
-        let associations = Associations::new(
-            store.clone(),
-            Arc::clone(&keys),
-            Arc::clone(&clock),
-            AssociationsSettings {
-                server_name: config.server.name.clone(),
-                lifetime: config.associations.lifetime,
-            },
-        );
-        let state = State {
-            server_name: config.server.name.clone(),
-            validation: Arc::new(validation),
-            associations: Arc::new(associations),
-            pubkeys: Arc::new(Pubkeys::new(store.clone(), Arc::clone(&keys))),
-            templates,
-            limits,
-            body_limits: BodyLimits {
-                max_body: usize::try_from(config.api.max_body).unwrap_or(usize::MAX),
-                max_addresses: config.lookup.max_addresses,
-            },
-            request_log: Arc::new(RequestLog {
-                random,
-                clock: Arc::clone(&clock),
-                trust: ProxyTrust::new(
-                    config.server.trusted_proxies.networks.clone(),
-                    config.server.trusted_proxies.unix,
-                ),
-                client_ip: config.log.client_ip,
-            }),
-        };
+        let keys = Keys::load(&config.keys, &store, &deps.random).await?;
+        let key = keys.server.current();
+        let state = compose::state(&config, &deps, &store, keys)?;
         let (server, addresses) = listen(&config, state)?;
         log::info!(
-            "bindery {} serves {} at {public_url}, listening on {}, signing with {}, store in {}",
+            "bindery {} serves {} at {}, listening on {}, signing with {}, store in {}",
             env!("CARGO_PKG_VERSION"),
             config.server.name,
+            config.server.public_url,
             listeners(&config, &addresses),
-            keys.current().id(),
+            key.id(),
             config.store.path.display(),
         );
-        let sweeper = Arc::new(SessionSweeper::new(store.clone(), clock));
+        let sweeper = Arc::new(SessionSweeper::new(store.clone(), deps.clock));
         Ok(Self {
             server,
             addresses,
@@ -262,6 +200,38 @@ impl App {
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// What [`check`] found in the place of the store.
+#[derive(Debug)]
+pub enum Checked {
+    /// There is no store yet.
+    New,
+    /// A running server has it.
+    InUse,
+    /// It can be used.
+    Good {
+        /// The key that signs.
+        key: KeyId,
+    },
+}
+
+/// Looks whether a server could start with this configuration, without changing anything.
+///
+/// # Errors
+/// The first thing that would keep it from starting.
+pub async fn check(config: &Config, deps: Deps) -> Result<Checked, StartError> {
+    mail(config, &deps)?;
+    if !storage::exists(&config.store.path) {
+        return Ok(Checked::New);
+    }
+    let store = match open_store(config).await {
+        Err(StartError::Store(OpenError::InUse(_))) => return Ok(Checked::InUse),
+        opened => opened?,
+    };
+    let key = Keys::check(&config.keys, &store)?;
+    store.close(CLOSE_TIMEOUT);
+    Ok(Checked::Good { key })
 }
 
 async fn open_store(config: &Config) -> Result<Store, StartError> {

@@ -1,30 +1,42 @@
-//! Settings: one struct a section of `identity.toml`, their defaults, and the resolver that fills them in.
+//! Settings: one struct a section of `identity.toml`, their defaults, and the resolver that fills
+//! them in.
 //!
-//! `identity.toml` at the top of the repository says what every key does; the structs here say what it becomes. Nothing
-//! outside this module reads files or the environment for settings.
+//! `identity.toml` at the top of the repository says what every key does; the structs here say what
+//! it becomes. Nothing outside this module reads files or the environment for settings.
 
+mod advice;
 mod api;
 mod associations;
 mod email;
+mod environment;
+mod file;
 mod keys;
 mod limits;
+mod load;
 mod log;
 mod lookup;
 mod mailbox;
+mod reader;
 mod secret;
 mod server;
 mod sessions;
 mod store;
 mod templates;
+#[cfg(test)]
+mod tests;
+mod values;
 
 pub use api::Api;
 pub use associations::Associations;
 pub use email::{Email, MailTransport, Smtp, SmtpSecurity};
+pub use environment::Environment;
 pub use keys::Keys;
 pub use limits::{Limits, Rate};
+pub use load::{LoadError, Loaded};
 pub use log::Log;
 pub use lookup::Lookup;
 pub use mailbox::Mailbox;
+pub use reader::Problem;
 pub use secret::Secret;
 pub use server::{Listen, PublicUrl, Server, TrustedProxies};
 pub use sessions::Sessions;

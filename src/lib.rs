@@ -14,6 +14,7 @@
 //! | 6 | [`cli`], `main` | `app`, `config`, and what offline commands need |
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;

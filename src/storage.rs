@@ -11,7 +11,7 @@ pub mod tables;
 mod tx;
 mod writer;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use self::index::{Index, IndexError};
-use self::tables::{Meta, MetaName, MetaRecord};
+use self::tables::{Meta, MetaName, MetaRecord, Table as _};
 pub use self::tx::Tx;
 use self::writer::Writer;
 use crate::config;
@@ -293,12 +293,7 @@ fn examine(index: &Index, path: &Path, server_name: &ServerName) -> Result<bool,
     }
 }
 
-use self::tables::Table as _;
-
-/// Whether the folder holds a store already.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn exists(path: &Path) -> io::Result<bool> {
-    fs::exists(path.join("index"))
+/// Whether there is a store in the folder already.
+pub fn exists(path: &Path) -> bool {
+    path.join("index").is_dir()
 }

@@ -82,21 +82,12 @@ impl Keys {
     ) -> Result<Self, KeysError> {
         let known = stored_states(store)?;
         let first_start = known.is_empty();
-        let ring = read_or_create(&settings.file, first_start, || {
+        let new_ring = || {
             let seed = Zeroizing::new(random.bytes::<32>()?);
             Ok(KeyRing::generate(&seed).to_text())
-        })?;
-        let ring = KeyRing::parse(&ring).map_err(|source| KeysError::Form {
-            file: settings.file.clone(),
-            source,
-        })?;
-        let secret = read_or_create(&settings.secret, first_start, || {
-            Ok(ServerSecret::from_bytes(random.bytes::<32>()?).to_text())
-        })?;
-        let secret = ServerSecret::parse(&secret).map_err(|source| KeysError::Form {
-            file: settings.secret.clone(),
-            source,
-        })?;
+        };
+        let new_secret = || Ok(ServerSecret::from_bytes(random.bytes::<32>()?).to_text());
+        let (ring, secret) = read(settings, first_start, new_ring, new_secret)?;
 
         let states = merge(&ring, &known, &settings.file)?;
         if states != known {
@@ -111,6 +102,40 @@ impl Keys {
             assemble(ring, &states).ok_or_else(|| KeysError::Lost(settings.file.clone()))?;
         Ok(Self { server, secret })
     }
+
+    /// Looks whether [`Self::load`] would succeed on a store that has been used, and answers which key would sign.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn check(settings: &crate::config::Keys, store: &Store) -> Result<KeyId, KeysError> {
+        let known = stored_states(store)?;
+        let unmade = || Ok(Zeroizing::new(String::new()));
+        let (ring, _) = read(settings, false, unmade, unmade)?;
+        let states = merge(&ring, &known, &settings.file)?;
+        let server =
+            assemble(ring, &states).ok_or_else(|| KeysError::Lost(settings.file.clone()))?;
+        Ok(server.current().id().clone())
+    }
+}
+
+/// Both files, made by these functions if this is the first start.
+fn read(
+    settings: &crate::config::Keys,
+    first_start: bool,
+    new_ring: impl FnOnce() -> Result<Zeroizing<String>, KeysError>,
+    new_secret: impl FnOnce() -> Result<Zeroizing<String>, KeysError>,
+) -> Result<(KeyRing, ServerSecret), KeysError> {
+    let ring = read_or_create(&settings.file, first_start, new_ring)?;
+    let ring = KeyRing::parse(&ring).map_err(|source| KeysError::Form {
+        file: settings.file.clone(),
+        source,
+    })?;
+    let secret = read_or_create(&settings.secret, first_start, new_secret)?;
+    let secret = ServerSecret::parse(&secret).map_err(|source| KeysError::Form {
+        file: settings.secret.clone(),
+        source,
+    })?;
+    Ok((ring, secret))
 }
 
 fn stored_states(store: &Store) -> Result<Vec<KeyStateEntry>, StoreError> {

@@ -5,17 +5,17 @@ use tokio::sync::watch;
 
 use super::CliError;
 use crate::app::{App, Deps, Stop};
-use crate::config::Config;
+use crate::config::Loaded;
 
 /// Serves. The first SIGTERM or SIGINT stops gracefully, a second one at once.
 ///
 /// # Errors
 /// When the server cannot start, or ends by itself.
-pub fn run(config: Config) -> Result<(), CliError> {
+pub fn run(loaded: Loaded) -> Result<(), CliError> {
     super::runtime()?.block_on(async {
-        let (stop, stopping) = watch::channel(Stop::No);
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
+        let (stop, stopping) = watch::channel(Stop::No);
         let signals = tokio::spawn(async move {
             for wanted in [Stop::Gracefully, Stop::Now] {
                 tokio::select! {
@@ -24,9 +24,15 @@ pub fn run(config: Config) -> Result<(), CliError> {
                 }
                 stop.send_replace(wanted);
             }
-            std::future::pending::<()>().await;
         });
-        let app = App::build(config, Deps::system()).await?;
+        match &loaded.file {
+            Some(file) => log::info!("configured by {}", file.display()),
+            None => log::info!("no configuration file: the built-in defaults hold"),
+        }
+        for advice in loaded.config.advice() {
+            log::warn!("{advice}");
+        }
+        let app = App::build(loaded.config, Deps::system()).await?;
         let ended = app.run(stopping).await;
         signals.abort();
         Ok(ended?)

@@ -1,3 +1,7 @@
+use super::reader::Reader;
+use super::values;
+use crate::types::Invalid;
+
 /// `[api]`: what clients may send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {
@@ -14,4 +18,29 @@ impl Default for Api {
             next_link_hosts: Vec::new(),
         }
     }
+}
+
+impl Api {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        const SIZE: Invalid = Invalid::expecting("a size from \"1KiB\" to \"16MiB\", in quotes");
+        const HOSTS: Invalid = Invalid::expecting(
+            "a list of host names such as [\"app.example.org\"], without scheme, port and path",
+        );
+        let default = Self::default();
+        let mut section = reader.section("api");
+        let sizes = 1024..=16 * 1024 * 1024;
+        Self {
+            max_body: section.value("max_body", default.max_body, |value| {
+                values::size(value, &sizes, SIZE)
+            }),
+            next_link_hosts: section.value("next_link_hosts", default.next_link_hosts, |value| {
+                values::list(value, |text| host(text).ok_or(HOSTS), HOSTS)
+            }),
+        }
+    }
+}
+
+/// A host in the form that URLs are compared in.
+fn host(text: &str) -> Option<String> {
+    url::Host::parse(text).ok().map(|host| host.to_string())
 }

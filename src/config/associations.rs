@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use super::reader::Reader;
+use super::values;
+
 /// `[associations]`: what a published association promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Associations {
@@ -11,6 +14,16 @@ impl Default for Associations {
     fn default() -> Self {
         Self {
             lifetime: Duration::from_hours(36_500 * 24),
+        }
+    }
+}
+
+impl Associations {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let default = Self::default();
+        let mut section = reader.section("associations");
+        Self {
+            lifetime: section.value("lifetime", default.lifetime, values::duration),
         }
     }
 }

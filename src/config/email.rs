@@ -1,9 +1,12 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Mailbox, Secret};
-use crate::types::ServerName;
+use toml::Value;
+
+use super::reader::{Reader, Section};
+use super::{Mailbox, Secret, Server, Store, values};
+use crate::types::{Invalid, ServerName};
 
 /// `[email]`: how mail goes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,4 +118,117 @@ fn hello_name(name: &ServerName) -> String {
         None if host.parse::<Ipv4Addr>().is_ok() => format!("[{host}]"),
         None => host.to_owned(),
     }
+}
+
+const MAILBOX: Invalid = Invalid::expecting("a mailbox such as \"bindery@example.org\", in quotes");
+
+impl Email {
+    pub(super) fn read(reader: &mut Reader<'_>, server: &Server, store: &Store) -> Self {
+        const TRANSPORTS: Invalid = Invalid::expecting("\"file\", \"smtp\" or \"none\"");
+        let transports = [
+            ("file", MailTransport::File),
+            ("smtp", MailTransport::Smtp),
+            ("none", MailTransport::None),
+        ];
+        let mailbox = |value: &Value| values::text(value, Mailbox::parse, MAILBOX);
+        let default = Self::of(&server.name, &store.path);
+        let mut section = reader.section("email");
+        let mut email = Self {
+            transport: section.value("transport", default.transport, |value| {
+                values::word(value, &transports, TRANSPORTS)
+            }),
+            directory: section.value("directory", default.directory, values::path),
+            from: section.value("from", default.from, mailbox),
+            reply_to: section.optional("reply_to", mailbox),
+            smtputf8: section.value("smtputf8", default.smtputf8, values::boolean),
+            smtp: default.smtp,
+        };
+        if email.transport == MailTransport::Smtp && !section.is_set("from") {
+            section.refuse(
+                "from",
+                "must be set when mail goes out by SMTP: the sender of all mails",
+            );
+        }
+        email.smtp = Smtp::read(reader, email.smtp, email.transport);
+        email
+    }
+}
+
+impl Smtp {
+    fn read(reader: &mut Reader<'_>, default: Self, transport: MailTransport) -> Self {
+        const HOST: Invalid = Invalid::expecting("a host name or an IP address, without a port");
+        const PORT: Invalid = Invalid::expecting("a port from 1 to 65535");
+        const SECURITIES: Invalid = Invalid::expecting("\"starttls\", \"tls\" or \"none\"");
+        let securities = [
+            ("starttls", SmtpSecurity::StartTls),
+            ("tls", SmtpSecurity::Tls),
+            ("none", SmtpSecurity::None),
+        ];
+        let mut section = reader.section("email.smtp");
+        let host = section.optional("host", |value| {
+            values::text(value, |text| host(text).ok_or(HOST), HOST)
+        });
+        let security = section.value("security", default.security, |value| {
+            values::word(value, &securities, SECURITIES)
+        });
+        let smtp = Self {
+            port: section.value("port", security.default_port(), |value| {
+                values::whole(value, &(1..=u16::MAX), PORT)
+            }),
+            security,
+            username: section.optional("username", values::line),
+            password: section.secret("password"),
+            hello_name: section
+                .optional("hello_name", values::line)
+                .or(default.hello_name),
+            ca_file: section.optional("ca_file", values::path),
+            timeout: section.value("timeout", default.timeout, values::duration),
+            host: host.unwrap_or_default(),
+        };
+        smtp.refuse_contradictions(&mut section, transport);
+        smtp
+    }
+
+    fn refuse_contradictions(&self, section: &mut Section<'_, '_>, transport: MailTransport) {
+        if transport == MailTransport::Smtp && !section.is_set("host") {
+            section.refuse("host", "must be set when `email.transport` is \"smtp\"");
+        }
+        if self.username.is_some() && !section.has_secret("password") {
+            section.refuse(
+                "password",
+                "must be set together with `email.smtp.username`",
+            );
+        }
+        if self.password.is_some() && !section.is_set("username") {
+            section.refuse(
+                "username",
+                "must be set together with `email.smtp.password`",
+            );
+        }
+        let in_the_clear = self.security == SmtpSecurity::None && self.password.is_some();
+        if in_the_clear && !is_loopback(&self.host) {
+            section.refuse(
+                "security",
+                "must be \"starttls\" or \"tls\": the password would cross the network unprotected",
+            );
+        }
+    }
+}
+
+/// A host name or an address, brackets of an IPv6 address taken off.
+fn host(text: &str) -> Option<String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let is_name = !bare.is_empty() && bare.bytes().all(known);
+    (is_name || bare.parse::<IpAddr>().is_ok()).then(|| bare.to_owned())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }

@@ -1,7 +1,17 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// `[limits]`: how often a thing may be done. Each limit is a list of rates that must all be kept; an empty list is "off".
+use toml::Value;
+
+use super::reader::Reader;
+use super::values;
+use crate::types::Invalid;
+
+/// The longest time that a rate is counted over.
+const LONGEST: Duration = Duration::from_hours(24 * 366);
+
+/// `[limits]`: how often a thing may be done. Each limit is a list of rates that must all be kept; an
+/// empty list is "off".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// False lifts all of them.
@@ -56,4 +66,67 @@ fn default_rate(count: u32, per: Duration) -> Vec<Rate> {
         .map(|count| Rate::new(count, per))
         .into_iter()
         .collect()
+}
+
+impl Limits {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let default = Self::default();
+        let mut section = reader.section("limits");
+        Self {
+            enabled: section.value("enabled", default.enabled, values::boolean),
+            requests_by_ip: section.value("requests_by_ip", default.requests_by_ip, rates),
+            email_by_address: section.value("email_by_address", default.email_by_address, rates),
+            email_by_ip: section.value("email_by_ip", default.email_by_ip, rates),
+            wrong_tokens_by_ip: section.value(
+                "wrong_tokens_by_ip",
+                default.wrong_tokens_by_ip,
+                rates,
+            ),
+        }
+    }
+}
+
+const RATES: Invalid = Invalid::expecting(
+    "a rate such as \"5/h\", \"600/m\" or \"20/10m\", one with a burst such as \
+     { rate = \"5/h\", burst = 10 }, a list of rates, or \"off\"",
+);
+
+fn rates(value: &Value) -> Result<Vec<Rate>, Invalid> {
+    match value {
+        Value::String(text) if text == "off" => Ok(Vec::new()),
+        Value::Array(items) if items.is_empty() => Err(RATES),
+        Value::Array(items) => items.iter().map(|item| rate(item).ok_or(RATES)).collect(),
+        single => rate(single).map(|rate| vec![rate]).ok_or(RATES),
+    }
+}
+
+fn rate(value: &Value) -> Option<Rate> {
+    let table = match value {
+        Value::String(text) => return plain_rate(text),
+        Value::Table(table) => table,
+        _ => return None,
+    };
+    if !table
+        .keys()
+        .all(|key| matches!(key.as_str(), "rate" | "burst"))
+    {
+        return None;
+    }
+    let mut rate = plain_rate(table.get("rate")?.as_str()?)?;
+    if let Some(burst) = table.get("burst") {
+        rate.burst = NonZeroU32::new(u32::try_from(burst.as_integer()?).ok()?)?;
+    }
+    Some(rate)
+}
+
+/// `5/h`, or `5/10m`: a count, and a duration whose number may be left out if it is 1.
+fn plain_rate(text: &str) -> Option<Rate> {
+    let (count, per) = text.split_once('/')?;
+    let per = if per.starts_with(|c: char| c.is_ascii_digit()) {
+        humantime::parse_duration(per)
+    } else {
+        humantime::parse_duration(&format!("1{per}"))
+    };
+    let per = per.ok().filter(|per| !per.is_zero() && *per <= LONGEST)?;
+    Some(Rate::new(count.parse().ok()?, per))
 }

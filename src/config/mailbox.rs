@@ -36,7 +36,8 @@ impl Mailbox {
         })
     }
 
-    /// The sender while none is set: `bindery` at the server's host, or at localhost where that is not a name.
+    /// The sender while none is set: `bindery` at the server's host, or at localhost where that is not
+    /// a name.
     pub fn of(server: &ServerName) -> Self {
         let host = server.host();
         let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();

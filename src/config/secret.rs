@@ -3,7 +3,8 @@ use std::fmt;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-/// A secret setting, such as a password. It shows itself only through [`Secret::expose`], and is wiped when dropped.
+/// A secret setting, such as a password. It shows itself only through [`Secret::expose`], and is wiped
+/// when dropped.
 #[derive(Clone)]
 pub struct Secret(String);
 

@@ -3,8 +3,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use url::Url;
+use toml::Value;
+use url::{Host, Url};
 
+use super::reader::Reader;
+use super::values;
 use crate::types::{Invalid, ServerName};
 
 /// `[server]`: who the server is and where it listens.
@@ -44,18 +47,19 @@ pub enum Listen {
 }
 
 impl Listen {
+    const EXPECTED: Invalid = Invalid::expecting(
+        "a list of addresses with a port such as [\"127.0.0.1:8090\", \"[::1]:8090\"], or \"unix:PATH\"",
+    );
+
     /// Reads `address:port`, `[address]:port` or `unix:PATH`.
     ///
     /// # Errors
     /// Host names, and addresses without a port, are refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const EXPECTED: Invalid = Invalid::expecting(
-            "addresses with a port such as `127.0.0.1:8090` or `[::1]:8090`, or `unix:PATH`",
-        );
         match text.strip_prefix("unix:") {
             Some(path) if !path.is_empty() && !path.contains('\0') => Ok(Self::Unix(path.into())),
-            Some(_) => Err(EXPECTED),
-            None => text.parse().map(Self::Tcp).map_err(|_| EXPECTED),
+            Some(_) => Err(Self::EXPECTED),
+            None => text.parse().map(Self::Tcp).map_err(|_| Self::EXPECTED),
         }
     }
 }
@@ -108,6 +112,19 @@ impl PublicUrl {
             .map_or(&self.0, |(_, authority)| authority)
     }
 
+    /// True if it leads to this machine only.
+    pub fn is_local(&self) -> bool {
+        let host = Url::parse(&self.0)
+            .ok()
+            .and_then(|url| url.host().map(|host| host.to_owned()));
+        match host {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+
     /// True for https.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
@@ -137,6 +154,30 @@ impl TrustedProxies {
     }
 }
 
+impl TrustedProxies {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
+        const EXPECTED: Invalid = Invalid::expecting(
+            "a list of addresses and networks such as [\"127.0.0.1\", \"10.0.0.0/8\"]; \"unix\" stands for unix sockets",
+        );
+        let entry = |text: &str| match text {
+            "unix" => Ok(None),
+            text => network(text).map(Some).ok_or(EXPECTED),
+        };
+        let entries = values::list(value, entry, EXPECTED)?;
+        Ok(Self {
+            unix: entries.contains(&None),
+            networks: entries.into_iter().flatten().collect(),
+        })
+    }
+}
+
+/// A network, or a single address as a network of one.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
+}
+
 impl Default for TrustedProxies {
     fn default() -> Self {
         const V4: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
@@ -145,5 +186,49 @@ impl Default for TrustedProxies {
             networks: vec![V4, V6],
             unix: true,
         }
+    }
+}
+
+impl Server {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        const WORKERS: Invalid = Invalid::expecting("a number from 0 (one a core) to 1024");
+        const TEXT: Invalid = Invalid::expecting("a text, in quotes");
+        let default = Self::default();
+        let mut section = reader.section("server");
+        Self {
+            name: section.value("name", default.name, |value| {
+                values::text(value, name, TEXT)
+            }),
+            public_url: section.value("public_url", default.public_url, |value| {
+                values::text(value, PublicUrl::parse, TEXT)
+            }),
+            listen: section.value("listen", default.listen, listen),
+            workers: section.value("workers", default.workers, |value| {
+                values::whole(value, &(0..=1024), WORKERS)
+            }),
+            trusted_proxies: section.value(
+                "trusted_proxies",
+                default.trusted_proxies,
+                TrustedProxies::from_value,
+            ),
+        }
+    }
+}
+
+fn name(text: &str) -> Result<ServerName, Invalid> {
+    if text.contains("://") {
+        return Err(Invalid::expecting(
+            "a server name such as `example.org`; the URL belongs into `server.public_url`",
+        ));
+    }
+    ServerName::parse(text)
+}
+
+fn listen(value: &Value) -> Result<Vec<Listen>, Invalid> {
+    let places = values::list(value, Listen::parse, Listen::EXPECTED)?;
+    if places.is_empty() {
+        Err(Listen::EXPECTED)
+    } else {
+        Ok(places)
     }
 }

@@ -1,5 +1,9 @@
 use std::time::Duration;
 
+use super::reader::Reader;
+use super::values;
+use crate::types::Invalid;
+
 /// `[sessions]`: how long validation sessions live, and how often a token may be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sessions {
@@ -18,6 +22,29 @@ impl Default for Sessions {
             email_lifetime: day,
             validated_lifetime: day,
             email_tries: 10,
+        }
+    }
+}
+
+impl Sessions {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        const TRIES: Invalid = Invalid::expecting("a number from 1 to 1000");
+        let default = Self::default();
+        let mut section = reader.section("sessions");
+        Self {
+            email_lifetime: section.value(
+                "email_lifetime",
+                default.email_lifetime,
+                values::duration,
+            ),
+            validated_lifetime: section.value(
+                "validated_lifetime",
+                default.validated_lifetime,
+                values::duration,
+            ),
+            email_tries: section.value("email_tries", default.email_tries, |value| {
+                values::whole(value, &(1..=1000), TRIES)
+            }),
         }
     }
 }

@@ -1,0 +1,94 @@
+//! The parts of a server, put together from its configuration.
+
+use std::sync::Arc;
+
+use super::{Deps, Keys, StartError};
+use crate::config::Config;
+use crate::http::{BodyLimits, ProxyTrust, RequestLog, State};
+use crate::limits::Limits;
+use crate::mail::Mailer;
+use crate::net::Resolver;
+use crate::services::associations::{Associations, AssociationsSettings};
+use crate::services::pubkeys::Pubkeys;
+use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
+use crate::storage::Store;
+use crate::templates::Templates;
+
+/// What mails are written and sent with. Must be called within a tokio runtime, on which they are sent.
+///
+/// # Errors
+/// One sentence that says what the operator is to change.
+pub fn mail(config: &Config, deps: &Deps) -> Result<(Mailer, Templates), StartError> {
+    let mailer = Mailer::new(
+        &config.email,
+        Resolver::system()?,
+        Arc::clone(&deps.clock),
+        deps.random.clone(),
+        tokio::runtime::Handle::current(),
+    )?;
+    Ok((mailer, Templates::load(&config.templates)?))
+}
+
+/// Everything that requests are served from.
+pub(super) fn state(
+    config: &Config,
+    deps: &Deps,
+    store: &Store,
+    keys: Keys,
+) -> Result<State, StartError> {
+    let Deps { clock, random } = deps;
+    let (mailer, templates) = mail(config, deps)?;
+    let (keys, secret) = (Arc::new(keys.server), Arc::new(keys.secret));
+    let templates = Arc::new(templates);
+    let limits = Arc::new(Limits::new(&config.limits, Arc::clone(clock), random)?);
+    let server_name = &config.server.name;
+    let validation = Validation::new(
+        ValidationParts {
+            store: store.clone(),
+            mailer,
+            templates: Arc::clone(&templates),
+            limits: Arc::clone(&limits),
+            secret,
+            clock: Arc::clone(clock),
+            random: random.clone(),
+        },
+        ValidationSettings {
+            server_name: server_name.clone(),
+            public_url: config.server.public_url.to_string(),
+            email_lifetime: config.sessions.email_lifetime,
+            validated_lifetime: config.sessions.validated_lifetime,
+            email_tries: config.sessions.email_tries,
+            next_link_hosts: config.api.next_link_hosts.clone(),
+        },
+    );
+    let associations = Associations::new(
+        store.clone(),
+        Arc::clone(&keys),
+        Arc::clone(clock),
+        AssociationsSettings {
+            server_name: server_name.clone(),
+            lifetime: config.associations.lifetime,
+        },
+    );
+    Ok(State {
+        server_name: server_name.clone(),
+        validation: Arc::new(validation),
+        associations: Arc::new(associations),
+        pubkeys: Arc::new(Pubkeys::new(store.clone(), keys)),
+        templates,
+        limits,
+        body_limits: BodyLimits {
+            max_body: usize::try_from(config.api.max_body).unwrap_or(usize::MAX),
+            max_addresses: config.lookup.max_addresses,
+        },
+        request_log: Arc::new(RequestLog {
+            random: random.clone(),
+            clock: Arc::clone(clock),
+            trust: ProxyTrust::new(
+                config.server.trusted_proxies.networks.clone(),
+                config.server.trusted_proxies.unix,
+            ),
+            client_ip: config.log.client_ip,
+        }),
+    })
+}

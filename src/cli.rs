@@ -1,0 +1,125 @@
+//! The command line: what can be typed, and one file a command.
+
+mod check;
+mod logging;
+mod serve;
+mod test_mail;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::app::{RunError, StartError};
+use crate::config::{Config, Environment, LoadError};
+use crate::mail::SendError;
+use crate::templates::RenderError;
+use crate::types::Email;
+
+/// The examples below `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  bindery                                         run the server with ./identity.toml, or as it is built
+  bindery --config /etc/bindery/identity.toml     run the server with this file
+  bindery check                                   look whether the server could start
+  bindery test-mail alice@example.org             send a mail to see whether it arrives
+
+Every key of the configuration can also be given by a variable, such as BINDERY_SERVER__NAME.";
+
+/// The arguments of the program.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "bindery", version, about = "A Matrix identity server", after_help = EXAMPLES)]
+pub struct Cli {
+    /// The configuration file. Without it: the variable `BINDERY_CONFIG`, ./identity.toml,
+    /// /etc/bindery/identity.toml, or the built-in defaults
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do; run the server if nothing else is asked for.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+impl Cli {
+    /// What to do.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve)
+    }
+}
+
+/// What the program can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run the server (the same as no command)
+    #[command(after_help = "Example:\n  bindery serve --config /etc/bindery/identity.toml")]
+    Serve,
+    /// Look at configuration, keys, templates and store without serving
+    #[command(after_help = "Example:\n  bindery check --config /etc/bindery/identity.toml")]
+    Check,
+    /// Send a mail to an address, to see whether it arrives
+    #[command(after_help = "Example:\n  bindery test-mail alice@example.org")]
+    TestMail {
+        /// Where to send it
+        #[arg(value_name = "ADDRESS", value_parser = email)]
+        address: Email,
+    },
+}
+
+/// Reads the arguments and the configuration, starts the log, and runs one command.
+///
+/// # Errors
+/// One sentence, or one line a problem of the configuration, that says what to change.
+pub fn run() -> Result<(), CliError> {
+    let cli = Cli::parse();
+    let loaded = Config::load(cli.config.as_deref(), &Environment::of_process())?;
+    logging::start(&loaded.config.log);
+    match cli.into_command() {
+        Command::Serve => serve::run(loaded),
+        Command::Check => check::run(&loaded),
+        Command::TestMail { address } => test_mail::run(&loaded.config, &address),
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The server did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The server ended by itself.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The threads or signals of the program could not be set up.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    /// The test mail could not be written.
+    #[error(transparent)]
+    Template(#[from] RenderError),
+    /// The test mail did not go out.
+    #[error("the mail was not sent: {0}")]
+    Send(#[from] SendError),
+    /// Nothing can be written to standard output.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// Prints a line of a command's answer.
+fn say(line: &str) -> Result<(), CliError> {
+    writeln!(io::stdout().lock(), "{line}").map_err(CliError::Output)
+}
+
+/// The runtime that commands run on.
+fn runtime() -> Result<Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)
+}
+
+fn email(text: &str) -> Result<Email, String> {
+    Email::parse(text).map_err(|expected| format!("it must be {expected}"))
+}
