@@ -4,3 +4,7 @@ pub mod associations;
 pub mod jobs;
 pub mod pubkeys;
 pub mod validation;
+
+pub use crate::mail::SendError;
+pub use crate::storage::StoreError;
+pub use crate::storage::sessions::ValidatedSession;

@@ -160,14 +160,14 @@ pub async fn submit_token_by_link(
     state: web::Data<State>,
     peer: Peer,
     http: HttpRequest,
-    params: Params,
+    params: Result<Params, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     let shown = pages::Shown::to(&state, &http);
     let SubmitToken {
         sid,
         client_secret,
         token,
-    } = match params.read() {
+    } = match params.and_then(Params::read) {
         Ok(request) => request,
         Err(error) => return shown.failed(&error),
     };

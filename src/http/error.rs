@@ -11,11 +11,10 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::limits::Limited;
-use crate::mail::SendError;
 use crate::random::RandomError;
 use crate::services::associations::{BindError, LookupError, UnbindError};
 use crate::services::validation::ValidationError;
-use crate::storage::StoreError;
+use crate::services::{SendError, StoreError};
 
 /// The errcodes that this server answers (specification, "Standard error response").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

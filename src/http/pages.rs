@@ -144,10 +144,10 @@ pub async fn confirm(
     state: web::Data<State>,
     peer: Peer,
     http: HttpRequest,
-    params: Params,
+    params: Result<Params, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     let shown = Shown::to(&state, &http);
-    let MailedLink { sid, token } = match params.read() {
+    let MailedLink { sid, token } = match params.and_then(Params::read) {
         Ok(link) => link,
         Err(error) => return shown.failed(&error),
     };
@@ -177,10 +177,10 @@ pub async fn confirmed(
     state: web::Data<State>,
     peer: Peer,
     http: HttpRequest,
-    params: Params,
+    params: Result<Params, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     let shown = Shown::to(&state, &http);
-    let MailedLink { sid, token } = match params.read() {
+    let MailedLink { sid, token } = match params.and_then(Params::read) {
         Ok(link) => link,
         Err(error) => return shown.failed(&error),
     };

@@ -1,9 +1,11 @@
-//! The server as its clients see it: one file a section of the specification.
+//! The server as its clients see it, and its parts against real sockets, files and mail servers: one file a section of the
+//! specification.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test fails by a panic, and its helpers are read where they are used"
+    reason = "a test that meets something unexpected should stop right there"
 )]
 
 mod answers;
@@ -17,3 +19,4 @@ mod mail;
 mod pages;
 mod status;
 mod support;
+mod templates;

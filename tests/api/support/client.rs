@@ -1,6 +1,7 @@
 //! An HTTP client that shows an answer as it came.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
@@ -27,7 +28,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
             .no_proxy()
-            .tls_backend_preconfigured(super::smtp::client_tls())
+            .tls_backend_preconfigured(no_tls())
             .build()
             .unwrap();
         Self { base: format!("http://{address}"), http }
@@ -101,4 +102,14 @@ impl Answer {
         assert!(sentence.ends_with('.') && sentence.len() > 10, "no sentence: {sentence}");
         sentence.to_owned()
     }
+}
+
+/// The tests speak plain HTTP, but the client wants to know what it would trust: nobody.
+fn no_tls() -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
 }

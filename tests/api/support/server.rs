@@ -27,9 +27,21 @@ pub struct TestServer {
     pub client: Client,
     pub sweeper: Arc<SessionSweeper>,
     pub config: Config,
-    stop: watch::Sender<Stop>,
-    running: JoinHandle<()>,
+    running: Running,
     folder: TempDir,
+}
+
+/// The task that serves; aborted when it is dropped.
+struct Running {
+    stop: watch::Sender<Stop>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.send(Stop::Now);
+        self.task.abort();
+    }
 }
 
 impl TestServer {
@@ -58,15 +70,17 @@ impl TestServer {
         let client = Client::new(app.local_addr().unwrap());
         let sweeper = app.session_sweeper();
         let (stop, stopping) = watch::channel(Stop::No);
-        let running = tokio::spawn(async move { app.run(stopping).await.unwrap() });
-        Self { clock, client, sweeper, config, stop, running, folder }
+        let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
+        Self { clock, client, sweeper, config, running: Running { stop, task }, folder }
     }
 
     /// Stops the server and starts another on the same folder and clock.
     pub async fn restart(self) -> Self {
-        let Self { clock, config, stop, running, folder, .. } = self;
-        stop.send(Stop::Gracefully).unwrap();
-        running.await.unwrap();
+        let Self { clock, config, mut running, folder, sweeper, .. } = self;
+        // It holds the store, which is to be opened again.
+        drop(sweeper);
+        running.stop.send(Stop::Gracefully).unwrap();
+        (&mut running.task).await.unwrap();
         Self::run(folder, config, clock).await
     }
 
@@ -143,13 +157,6 @@ impl TestServer {
         let query = [("medium", "email"), ("address", email)];
         let answer = self.client.get(LOOKUP, &query).await;
         answer.ok()["mxid"].as_str().map(ToOwned::to_owned)
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        let _ = self.stop.send(Stop::Now);
-        self.running.abort();
     }
 }
 
