@@ -1,6 +1,8 @@
 //! The server as its clients see it: one file a section of the specification.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
     reason = "a test fails by a panic, and its helpers are read where they are used"
@@ -17,3 +19,4 @@ mod mail;
 mod pages;
 mod status;
 mod support;
+mod templates;

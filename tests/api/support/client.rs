@@ -27,7 +27,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
             .no_proxy()
-            .tls_backend_preconfigured(super::smtp::client_tls())
+            .tls_backend_preconfigured(super::authority::client_tls())
             .build()
             .unwrap();
         Self { base: format!("http://{address}"), http }
