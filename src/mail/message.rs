@@ -136,7 +136,10 @@ fn mailbox(
     if !local.is_ascii() && !smtputf8 {
         return Err(SetupError::NotAscii(key));
     }
-    Ok(Mailbox::new(configured.name().map(ToOwned::to_owned), address))
+    Ok(Mailbox::new(
+        configured.name().map(ToOwned::to_owned),
+        address,
+    ))
 }
 
 /// An address for the envelope. Both parts were checked when they were parsed; what could end a line or a path of the
@@ -146,7 +149,8 @@ fn address(local: &str, domain: &str) -> Option<Address> {
         !c.is_control() && !c.is_whitespace() && !matches!(c, '@' | '<' | '>' | ',' | '"' | '\\')
     };
     let whole = |part: &str| !part.is_empty() && part.chars().all(harmless);
-    (whole(local) && domain.is_ascii() && whole(domain)).then(|| Address::new_dangerous(local, domain))
+    (whole(local) && domain.is_ascii() && whole(domain))
+        .then(|| Address::new_dangerous(local, domain))
 }
 
 /// The end of the year 9999, after which neither RFC 5322 nor RFC 3339 can write a date.
