@@ -1,7 +1,7 @@
 //! A server of the test's own: in this process, on port 0, over a temporary store, with a clock that is set by hand.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +27,14 @@ pub struct TestServer {
     pub client: Client,
     pub sweeper: Arc<SessionSweeper>,
     pub config: Config,
-    stop: watch::Sender<Stop>,
-    running: JoinHandle<()>,
+    running: Running,
     folder: TempDir,
+}
+
+/// The task of a server; it stops when this is dropped.
+struct Running {
+    stop: watch::Sender<Stop>,
+    task: JoinHandle<()>,
 }
 
 impl TestServer {
@@ -53,26 +58,37 @@ impl TestServer {
     }
 
     async fn run(folder: TempDir, config: Config, clock: Arc<ManualClock>) -> Self {
-        let deps = Deps { clock: clock.clone(), random: Random::system() };
+        let deps = Deps {
+            clock: clock.clone(),
+            random: Random::system(),
+        };
         let app = App::build(config.clone(), deps).await.unwrap();
         let client = Client::new(app.local_addr().unwrap());
         let sweeper = app.session_sweeper();
         let (stop, stopping) = watch::channel(Stop::No);
-        let running = tokio::spawn(async move { app.run(stopping).await.unwrap() });
-        Self { clock, client, sweeper, config, stop, running, folder }
+        let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
+        Self {
+            clock,
+            client,
+            sweeper,
+            config,
+            running: Running { stop, task },
+            folder,
+        }
     }
 
     /// Stops the server and starts another on the same folder and clock.
     pub async fn restart(self) -> Self {
-        let Self { clock, config, stop, running, folder, .. } = self;
-        stop.send(Stop::Gracefully).unwrap();
-        running.await.unwrap();
+        let Self {
+            clock,
+            config,
+            mut running,
+            folder,
+            ..
+        } = self;
+        running.stop.send(Stop::Gracefully).unwrap();
+        (&mut running.task).await.unwrap();
         Self::run(folder, config, clock).await
-    }
-
-    /// The folder of the store.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Moves the clock.
@@ -94,7 +110,10 @@ impl TestServer {
         };
         files.retain(|file| file.extension().is_some_and(|ending| ending == "eml"));
         files.sort();
-        files.iter().map(|file| Mail::parse(&std::fs::read(file).unwrap())).collect()
+        files
+            .iter()
+            .map(|file| Mail::parse(&std::fs::read(file).unwrap()))
+            .collect()
     }
 
     /// The only mail there is.
@@ -146,10 +165,10 @@ impl TestServer {
     }
 }
 
-impl Drop for TestServer {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.stop.send(Stop::Now);
-        self.running.abort();
+        self.task.abort();
     }
 }
 
