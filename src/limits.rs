@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_source_is_its_network_and_a_mapped_address_is_ipv4() {
         let (limits, _) = limits(&[(1, HOUR)]);
-        let mut take = |text| limits.take(Action::EmailByIp, ip(text)).is_ok();
+        let take = |text| limits.take(Action::EmailByIp, ip(text)).is_ok();
         assert!(take("2001:db8:0:1::1"));
         assert!(!take("2001:db8:0:1:ffff:ffff:ffff:ffff"));
         assert!(take("2001:db8:0:2::1"));

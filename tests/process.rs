@@ -301,7 +301,7 @@ fn a_taken_port_and_a_foreign_store_are_one_sentence_each() {
 
 #[test]
 fn lost_and_exposed_keys_are_not_replaced() {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
     let site = Site::new();
     let mut first = site.serve();
     first.signal("INT");
@@ -412,7 +412,7 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
         .env("NOTIFY_SOCKET", &socket)
         .env("WATCHDOG_USEC", "400000");
     let mut server = Running::start(command);
-    let mut told = || {
+    let told = || {
         let mut bytes = [0; 512];
         let length = notified.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..length]).into_owned()

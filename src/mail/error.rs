@@ -222,7 +222,10 @@ impl fmt::Display for TlsProblem {
                 "its certificate is not signed by a known authority; if it is your own, set email.smtp.ca_file"
             }
             Self::OutOfDate => "its certificate is expired or not yet valid; check it and this machine's clock",
-            Self::BadCertificate => "its certificate is not acceptable",
+            Self::BadCertificate => {
+                "its certificate is not one for a server (a self-signed one is often made as an authority's); use one by \
+                 a public authority, or by your own with email.smtp.ca_file"
+            }
             Self::Handshake => {
                 "it did not answer with TLS that we speak; check email.smtp.port and email.smtp.security"
             }

@@ -75,8 +75,7 @@ impl Writer {
     pub(super) fn write(&self, to: &Email, mail: RenderedMail) -> Result<Letter, SendError> {
         self.check(to)?;
         let needs_smtputf8 = self.needs_smtputf8(to);
-        let (local, domain) = split(to.as_str()).ok_or(SendError::Address)?;
-        let to = Address::new_dangerous(local, domain);
+        let to = address(to.local(), &to.domain_ascii()).ok_or(SendError::Address)?;
         let id = self.random.id().map_err(Trouble::from)?;
         let boundary = self.random.id().map_err(Trouble::from)?;
         let written = system_time(self.clock.now());
@@ -131,25 +130,27 @@ fn mailbox(
     configured: &config::Mailbox,
     smtputf8: bool,
 ) -> Result<Mailbox, SetupError> {
-    let (local, domain) = split(configured.address()).ok_or(SetupError::NotAnAddress(key))?;
+    let (local, domain) = configured.address().rsplit_once('@').unwrap_or_default();
+    let domain = idna::domain_to_ascii(domain).unwrap_or_default();
+    let address = address(local, &domain).ok_or(SetupError::NotAnAddress(key))?;
     if !local.is_ascii() && !smtputf8 {
         return Err(SetupError::NotAscii(key));
     }
-    let name = configured.name().map(ToOwned::to_owned);
-    Ok(Mailbox::new(name, Address::new_dangerous(local, domain)))
+    Ok(Mailbox::new(
+        configured.name().map(ToOwned::to_owned),
+        address,
+    ))
 }
 
-/// The local part byte for byte, and the domain as an A-label. The address was parsed long before; what could end a line
-/// or a path of the envelope is looked for once more, since here it would reach another mailbox.
-fn split(address: &str) -> Option<(&str, String)> {
-    let (local, domain) = address.rsplit_once('@')?;
-    let domain = idna::domain_to_ascii(domain).ok()?;
+/// An address for the envelope. Both parts were checked when they were parsed; what could end a line or a path of the
+/// envelope is looked for once more, since here it would reach another mailbox.
+fn address(local: &str, domain: &str) -> Option<Address> {
     let harmless = |c: char| {
         !c.is_control() && !c.is_whitespace() && !matches!(c, '@' | '<' | '>' | ',' | '"' | '\\')
     };
-    let whole = !local.is_empty() && !domain.is_empty();
-    (whole && local.chars().all(harmless) && domain.chars().all(harmless))
-        .then_some((local, domain))
+    let whole = |part: &str| !part.is_empty() && part.chars().all(harmless);
+    (whole(local) && domain.is_ascii() && whole(domain))
+        .then(|| Address::new_dangerous(local, domain))
 }
 
 /// The end of the year 9999, after which neither RFC 5322 nor RFC 3339 can write a date.

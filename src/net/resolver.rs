@@ -131,3 +131,75 @@ impl fmt::Debug for Resolver {
         f.write_str("Resolver")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hickory_resolver::Hosts;
+
+    use super::*;
+
+    fn without_servers(hosts: &str) -> Resolver {
+        let mut known = Hosts::default();
+        known.read_hosts_conf(hosts.as_bytes()).unwrap();
+        let mut resolver = Resolver::with_servers(&[]).unwrap();
+        resolver.inner.set_hosts(Arc::new(known));
+        resolver
+    }
+
+    #[tokio::test]
+    async fn literals_and_localhost_need_no_server() {
+        let resolver = without_servers("");
+        let expected: [(&str, &[&str]); 6] = [
+            ("192.0.2.1", &["192.0.2.1"]),
+            ("2001:db8::1", &["2001:db8::1"]),
+            ("[2001:db8::1]", &["2001:db8::1"]),
+            ("[192.0.2.1]", &["192.0.2.1"]),
+            ("localhost", &["127.0.0.1", "::1"]),
+            ("LocalHost", &["127.0.0.1", "::1"]),
+        ];
+        for (host, addresses) in expected {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
+            assert_eq!(resolver.addresses(host).await.unwrap(), addresses, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_of_the_hosts_file_need_no_server() {
+        let resolver =
+            without_servers("192.0.2.7 mail mail.example.org\n2001:db8::7 six.example.org\n");
+        for (host, address) in [
+            ("mail", "192.0.2.7"),
+            ("mail.example.org", "192.0.2.7"),
+            ("six.example.org", "2001:db8::7"),
+        ] {
+            let expected: IpAddr = address.parse().unwrap();
+            assert_eq!(
+                resolver.addresses(host).await.unwrap(),
+                [expected],
+                "{host}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn other_names_say_that_nobody_can_be_asked() {
+        let resolver = without_servers("192.0.2.7 mail\n");
+        for host in [
+            "example.org",
+            "example.org.",
+            "",
+            ".",
+            "a b",
+            "[::1",
+            "x".repeat(300).as_str(),
+        ] {
+            let error = resolver.addresses(host).await.unwrap_err();
+            assert!(
+                !matches!(error, ResolveError::NoAnswer { .. }),
+                "{host}: {error}"
+            );
+        }
+    }
+}

@@ -5,15 +5,27 @@ use reqwest::Method;
 use crate::support::client::send;
 use crate::support::server::{BIND, GET_VALIDATED, LOOKUP, REQUEST_TOKEN, TestServer};
 
-const PATHS: [&str; 6] =
-    ["/_matrix/identity/v2", REQUEST_TOKEN, GET_VALIDATED, BIND, LOOKUP, "/_matrix/identity/versions"];
+const PATHS: [&str; 6] = [
+    "/_matrix/identity/v2",
+    REQUEST_TOKEN,
+    GET_VALIDATED,
+    BIND,
+    LOOKUP,
+    "/_matrix/identity/versions",
+];
 
 #[tokio::test]
 async fn every_answer_can_be_read_by_a_web_client() {
     let server = TestServer::start().await;
     let unknown = "/_matrix/identity/v2/no/such/path";
     for path in PATHS.into_iter().chain([unknown]) {
-        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        for method in [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::OPTIONS,
+        ] {
             let answer = send(server.client.request(method.clone(), path)).await;
             let place = format!("{method} {path}");
             assert_eq!(answer.header("access-control-allow-origin"), "*", "{place}");
@@ -27,8 +39,15 @@ async fn every_answer_can_be_read_by_a_web_client() {
                 "Origin, X-Requested-With, Content-Type, Accept, Authorization",
                 "{place}"
             );
-            assert_eq!(answer.header("access-control-expose-headers"), "Retry-After", "{place}");
-            assert!(!answer.header("access-control-max-age").is_empty(), "{place}");
+            assert_eq!(
+                answer.header("access-control-expose-headers"),
+                "Retry-After",
+                "{place}"
+            );
+            assert!(
+                !answer.header("access-control-max-age").is_empty(),
+                "{place}"
+            );
             assert!(answer.header("x-request-id").len() >= 16, "{place}");
             answer.json();
             assert!(answer.status.as_u16() < 500, "{place}");
@@ -48,13 +67,27 @@ async fn preflight_succeeds_on_every_route() {
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_unrecognized() {
     let server = TestServer::start().await;
-    for path in ["/nothing", "/_matrix", "/_matrix/identity/v3", "/_matrix/identity/api/v1/3pid", "/%00"] {
-        server.client.get(path, &[]).await.refused(404, "M_UNRECOGNIZED");
+    for path in [
+        "/nothing",
+        "/_matrix",
+        "/_matrix/identity/v3",
+        "/_matrix/identity/api/v1/3pid",
+        "/%00",
+    ] {
+        server
+            .client
+            .get(path, &[])
+            .await
+            .refused(404, "M_UNRECOGNIZED");
     }
     let answer = send(server.client.request(Method::DELETE, BIND)).await;
     answer.refused(405, "M_UNRECOGNIZED");
     assert_eq!(answer.header("allow"), "POST, OPTIONS");
-    server.client.get(BIND, &[]).await.refused(405, "M_UNRECOGNIZED");
+    server
+        .client
+        .get(BIND, &[])
+        .await
+        .refused(405, "M_UNRECOGNIZED");
 }
 
 #[tokio::test]
@@ -62,7 +95,11 @@ async fn a_trailing_slash_is_tolerated() {
     let server = TestServer::start().await;
     let answer = server.client.get(&format!("{LOOKUP}/"), &[]).await;
     answer.refused(400, "M_MISSING_PARAMS");
-    server.client.get(&format!("{LOOKUP}//"), &[]).await.refused(404, "M_UNRECOGNIZED");
+    server
+        .client
+        .get(&format!("{LOOKUP}//"), &[])
+        .await
+        .refused(404, "M_UNRECOGNIZED");
 }
 
 #[tokio::test]

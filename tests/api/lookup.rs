@@ -27,7 +27,11 @@ async fn what_is_not_bound_is_an_empty_object() {
     let server = TestServer::start().await;
     for address in ["nobody@example.org", "not an address", "", "a@b@c"] {
         let query = [("medium", "email"), ("address", address)];
-        assert_eq!(server.client.get(LOOKUP, &query).await.ok(), json!({}), "{address}");
+        assert_eq!(
+            server.client.get(LOOKUP, &query).await.ok(),
+            json!({}),
+            "{address}"
+        );
     }
     let query = [("medium", "msisdn"), ("address", "491701234567")];
     assert_eq!(server.client.get(LOOKUP, &query).await.ok(), json!({}));
@@ -37,7 +41,11 @@ async fn what_is_not_bound_is_an_empty_object() {
 async fn an_unknown_medium_is_refused() {
     let server = TestServer::start().await;
     let query = [("medium", "fax"), ("address", "1")];
-    let sentence = server.client.get(LOOKUP, &query).await.refused(400, "M_INVALID_PARAM");
+    let sentence = server
+        .client
+        .get(LOOKUP, &query)
+        .await
+        .refused(400, "M_INVALID_PARAM");
     assert!(sentence.contains("`medium`"));
 }
 
@@ -63,7 +71,10 @@ async fn a_bulk_lookup_answers_the_found_ones_as_they_were_asked() {
             ["email", "alice@example.org", "@alice:hs.example"],
         ] })
     );
-    let none = server.client.post(BULK_LOOKUP, json!({ "threepids": [] })).await;
+    let none = server
+        .client
+        .post(BULK_LOOKUP, json!({ "threepids": [] }))
+        .await;
     assert_eq!(none.ok(), json!({ "threepids": [] }));
 }
 
@@ -79,8 +90,15 @@ async fn wrong_lists_are_refused() {
         json!([["email", "a@b.example", "x"]]),
         json!([null]),
     ] {
-        let answer = server.client.post(BULK_LOOKUP, json!({ "threepids": list })).await;
-        assert!(answer.refused(400, "M_INVALID_PARAM").contains("`threepids`"));
+        let answer = server
+            .client
+            .post(BULK_LOOKUP, json!({ "threepids": list }))
+            .await;
+        assert!(
+            answer
+                .refused(400, "M_INVALID_PARAM")
+                .contains("`threepids`")
+        );
     }
 }
 
@@ -88,7 +106,8 @@ async fn wrong_lists_are_refused() {
 async fn too_many_addresses_at_once_are_refused_and_the_most_allowed_are_served() {
     let server = TestServer::start_with(|config| config.lookup.max_addresses = 1000).await;
     let list = |count: usize| {
-        let entry = |number: usize| json!(["email", format!("{number}{}@example.org", "x".repeat(50))]);
+        let entry =
+            |number: usize| json!(["email", format!("{number}{}@example.org", "x".repeat(50))]);
         json!({ "threepids": (0..count).map(entry).collect::<Vec<_>>() })
     };
     let most = server.client.post(BULK_LOOKUP, list(1000)).await;

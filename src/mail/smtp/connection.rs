@@ -345,7 +345,8 @@ const fn classify(error: &rustls::Error) -> TlsProblem {
     };
     match certificate {
         C::NotValidForName | C::NotValidForNameContext { .. } => TlsProblem::WrongName,
-        C::UnknownIssuer => TlsProblem::UnknownIssuer,
+        // The latter is another authority's of the same name.
+        C::UnknownIssuer | C::BadSignature => TlsProblem::UnknownIssuer,
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
             TlsProblem::OutOfDate
         }

@@ -1,7 +1,6 @@
 //! An HTTP client that shows an answer as it came.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
@@ -28,10 +27,13 @@ impl Client {
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
             .no_proxy()
-            .tls_backend_preconfigured(no_tls())
+            .tls_backend_preconfigured(super::authority::client_tls())
             .build()
             .unwrap();
-        Self { base: format!("http://{address}"), http }
+        Self {
+            base: format!("http://{address}"),
+            http,
+        }
     }
 
     /// A request that the caller finishes.
@@ -70,19 +72,30 @@ impl Client {
 pub async fn send(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
-    Answer { status, headers, text: response.text().await.unwrap() }
+    Answer {
+        status,
+        headers,
+        text: response.text().await.unwrap(),
+    }
 }
 
 impl Answer {
     /// A header as text, empty if it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The JSON of the answer, whose content type must say so.
     #[track_caller]
     pub fn json(&self) -> Value {
-        assert_eq!(self.header("content-type"), "application/json", "{}", self.text);
+        assert_eq!(
+            self.header("content-type"),
+            "application/json",
+            "{}",
+            self.text
+        );
         serde_json::from_str(&self.text).unwrap()
     }
 
@@ -97,19 +110,16 @@ impl Answer {
     #[track_caller]
     pub fn refused(&self, status: u16, errcode: &str) -> String {
         let body = self.json();
-        assert_eq!((self.status.as_u16(), body["errcode"].as_str()), (status, Some(errcode)), "{body}");
+        assert_eq!(
+            (self.status.as_u16(), body["errcode"].as_str()),
+            (status, Some(errcode)),
+            "{body}"
+        );
         let sentence = body["error"].as_str().unwrap();
-        assert!(sentence.ends_with('.') && sentence.len() > 10, "no sentence: {sentence}");
+        assert!(
+            sentence.ends_with('.') && sentence.len() > 10,
+            "no sentence: {sentence}"
+        );
         sentence.to_owned()
     }
-}
-
-/// The tests speak plain HTTP, but the client wants to know what it would trust: nobody.
-fn no_tls() -> rustls::ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
 }

@@ -1,7 +1,7 @@
 //! A server of the test's own: in this process, on port 0, over a temporary store, with a clock that is set by hand.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,17 +31,10 @@ pub struct TestServer {
     folder: TempDir,
 }
 
-/// The task that serves; aborted when it is dropped.
+/// The task of a server; it stops when this is dropped.
 struct Running {
     stop: watch::Sender<Stop>,
     task: JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.stop.send(Stop::Now);
-        self.task.abort();
-    }
 }
 
 impl TestServer {
@@ -65,28 +58,40 @@ impl TestServer {
     }
 
     async fn run(folder: TempDir, config: Config, clock: Arc<ManualClock>) -> Self {
-        let deps = Deps { clock: clock.clone(), random: Random::system() };
+        let deps = Deps {
+            clock: clock.clone(),
+            random: Random::system(),
+        };
         let app = App::build(config.clone(), deps).await.unwrap();
         let client = Client::new(app.local_addr().unwrap());
         let sweeper = app.session_sweeper();
         let (stop, stopping) = watch::channel(Stop::No);
         let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
-        Self { clock, client, sweeper, config, running: Running { stop, task }, folder }
+        Self {
+            clock,
+            client,
+            sweeper,
+            config,
+            running: Running { stop, task },
+            folder,
+        }
     }
 
     /// Stops the server and starts another on the same folder and clock.
     pub async fn restart(self) -> Self {
-        let Self { clock, config, mut running, folder, sweeper, .. } = self;
+        let Self {
+            clock,
+            config,
+            mut running,
+            folder,
+            sweeper,
+            ..
+        } = self;
         // It holds the store, which is to be opened again.
         drop(sweeper);
         running.stop.send(Stop::Gracefully).unwrap();
         (&mut running.task).await.unwrap();
         Self::run(folder, config, clock).await
-    }
-
-    /// The folder of the store.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Moves the clock.
@@ -108,7 +113,10 @@ impl TestServer {
         };
         files.retain(|file| file.extension().is_some_and(|ending| ending == "eml"));
         files.sort();
-        files.iter().map(|file| Mail::parse(&std::fs::read(file).unwrap())).collect()
+        files
+            .iter()
+            .map(|file| Mail::parse(&std::fs::read(file).unwrap()))
+            .collect()
     }
 
     /// The only mail there is.
@@ -157,6 +165,13 @@ impl TestServer {
         let query = [("medium", "email"), ("address", email)];
         let answer = self.client.get(LOOKUP, &query).await;
         answer.ok()["mxid"].as_str().map(ToOwned::to_owned)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.send(Stop::Now);
+        self.task.abort();
     }
 }
 
