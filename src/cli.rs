@@ -20,10 +20,10 @@ use crate::types::Email;
 /// The examples below `--help`.
 const EXAMPLES: &str = "\
 Examples:
-  bindery                                         run the server with ./identity.toml, or as it is built
-  bindery --config /etc/bindery/identity.toml     run the server with this file
-  bindery check                                   look whether the server could start
-  bindery test-mail alice@example.org             send a mail to see whether it arrives
+  bindery                                      run the server
+  bindery --config /etc/bindery/identity.toml  run it with this file
+  bindery check                                see whether it could start
+  bindery test-mail alice@example.org          see whether mail arrives
 
 Every key of the configuration can also be given by a variable, such as BINDERY_SERVER__NAME.";
 
@@ -31,8 +31,8 @@ Every key of the configuration can also be given by a variable, such as BINDERY_
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bindery", version, about = "A Matrix identity server", after_help = EXAMPLES)]
 pub struct Cli {
-    /// The configuration file. Without it: the variable `BINDERY_CONFIG`, ./identity.toml,
-    /// /etc/bindery/identity.toml, or the built-in defaults
+    /// The configuration file; without it the one that the variable `BINDERY_CONFIG` names, else
+    /// ./identity.toml, else /etc/bindery/identity.toml, else built-in defaults
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do; run the server if nothing else is asked for.

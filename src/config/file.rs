@@ -19,7 +19,8 @@ impl File {
     /// # Errors
     /// Every error of syntax that was found, each with its place.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
-        let (positions, errors) = DeTable::parse_recoverable(text);
+        let (positions, mut errors) = DeTable::parse_recoverable(text);
+        errors.sort_by_key(|error| error.span().map(|span| span.start));
         let refused = |error: &toml::de::Error| {
             let (line, column) = position(text, error.span().map_or(0, |span| span.start));
             // Not the error's own text, which quotes the line: it may hold a password.

@@ -161,14 +161,14 @@ enabled = true
 
 #[test]
 fn every_error_of_syntax_is_told_with_line_and_column() {
-    let complaints = resolve("[server]\nname = example.org\n\nworkers = \n", &[]).unwrap_err();
+    let complaints = resolve("[server]\nname = example.org\n\n[email\n", &[]).unwrap_err();
     assert_eq!(complaints.len(), 2, "{complaints:#?}");
     assert!(
         complaints[0].starts_with("identity.toml:2:8: not valid TOML: "),
         "{complaints:#?}"
     );
     assert!(
-        complaints[1].starts_with("identity.toml:4:1"),
+        complaints[1].starts_with("identity.toml:4:7: "),
         "{complaints:#?}"
     );
 }
