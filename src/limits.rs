@@ -224,7 +224,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::num::NonZeroU32;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn limits(rates: &[(u32, Duration)]) -> (Limits, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1)));
@@ -253,7 +253,7 @@ mod tests {
             take().unwrap();
         }
         assert_eq!(take().unwrap_err().retry_after, HOUR / 4);
-        clock.advance(HOUR / 4 - Duration::from_millis(1));
+        clock.advance(Duration::from_millis(15 * 60 * 1000 - 1));
         assert_eq!(take().unwrap_err().retry_after, Duration::from_millis(1));
         clock.advance(Duration::from_millis(1));
         take().unwrap();

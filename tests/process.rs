@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder with a configuration for a server on port 0.
 struct Site {
@@ -38,8 +38,8 @@ impl Site {
     fn configure(&self, more: &str) {
         let text = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
-             [store]\npath = {:?}\n[limits]\nenabled = false\n{more}",
-            self.store()
+             [store]\npath = \"{}\"\n[limits]\nenabled = false\n{more}",
+            self.store().display()
         );
         std::fs::write(self.config(), text).unwrap();
     }
@@ -103,7 +103,10 @@ impl Running {
                 address,
                 log,
             },
-            Err(_) => panic!("the server did not start: {}", log.lock().unwrap()),
+            Err(error) => panic!(
+                "the server did not start ({error}): {}",
+                log.lock().unwrap()
+            ),
         }
     }
 
@@ -492,7 +495,7 @@ fn acknowledged_changes_survive_sigkill() {
                         state.1 = Some(wanted.clone());
                         match call(address, "POST", &format!("{V1}/3pid/{path}"), &body) {
                             Some((200, _)) => state = (wanted, None),
-                            Some((status, answer)) => panic!("{status} {answer}"),
+                            Some(other) => panic!("{other:?}"),
                             None => break,
                         }
                     }

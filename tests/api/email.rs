@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::server::{GET_VALIDATED, REQUEST_TOKEN, SUBMIT_TOKEN, TestServer};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
+const ALMOST_A_DAY: Duration = Duration::from_millis(24 * 3600 * 1000 - 1);
 
 fn request(email: &str, secret: &str, attempt: impl Into<Value>) -> Value {
     json!({ "email": email, "client_secret": secret, "send_attempt": attempt.into() })
@@ -126,7 +127,7 @@ async fn sessions_end_and_stay_ended() {
     let server = TestServer::start().await;
     let sid = server.request_token("a@example.org", "s").await;
     let token = server.only_mail().token();
-    server.advance(24 * HOUR - Duration::from_millis(1));
+    server.advance(ALMOST_A_DAY);
     let query = [("sid", sid.as_str()), ("client_secret", "s")];
     server
         .client
@@ -164,7 +165,7 @@ async fn a_validated_session_is_good_for_a_day_from_its_validation() {
         .await
         .ok();
     let query = [("sid", sid.as_str()), ("client_secret", "s")];
-    server.advance(24 * HOUR - Duration::from_millis(1));
+    server.advance(ALMOST_A_DAY);
     server.client.get(GET_VALIDATED, &query).await.ok();
     server.advance(Duration::from_millis(1));
     server

@@ -13,7 +13,7 @@ fn per_hour(count: u32) -> Vec<Rate> {
     let count = NonZeroU32::new(count).unwrap();
     vec![Rate {
         count,
-        per: Duration::from_secs(3600),
+        per: Duration::from_hours(1),
         burst: count,
     }]
 }
@@ -143,6 +143,6 @@ async fn a_source_makes_only_so_many_requests_of_any_kind() {
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     assert!(!answer.header("x-request-id").is_empty());
     assert!(!answer.header("retry-after").is_empty());
-    server.advance(Duration::from_secs(3600));
+    server.advance(Duration::from_hours(1));
     server.client.get("/_matrix/identity/v2", &[]).await.ok();
 }
