@@ -126,7 +126,9 @@ mod tests {
     }
 
     fn signed(value: Value) -> Map<String, Value> {
-        let mut object = value.as_object().unwrap().clone();
+        let Value::Object(mut object) = value else {
+            panic!("{value} is no object");
+        };
         key()
             .sign_json(&ServerName::parse("domain").unwrap(), &mut object)
             .unwrap();
