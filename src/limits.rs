@@ -4,6 +4,7 @@
 mod table;
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,12 +107,13 @@ impl Limits {
     ) -> Result<Self, RandomError> {
         let clock = Monotonic(clock);
         let counted = |rate: &Rate| {
-            let quota = Quota::with_period(rate.per / rate.count.get())?.allow_burst(rate.burst);
+            let quota = quota(*rate)?;
             let table = Arc::new(Table::new());
-            Some(Counted {
-                peek: RateLimiter::new(quota, Peek(Arc::clone(&table)), clock.clone()),
-                take: RateLimiter::new(quota, Take(table), clock.clone()),
-            })
+            // Each counts time from when it was made. Made second, `peek` is the stricter one by the moment between, so
+            // that what it lets through is not refused by `take`.
+            let take = RateLimiter::new(quota, Take(Arc::clone(&table)), clock.clone());
+            let peek = RateLimiter::new(quota, Peek(table), clock.clone());
+            Some(Counted { peek, take })
         };
         let rates = |action: Action| {
             let rates = if settings.enabled {
@@ -204,6 +206,18 @@ impl Limits {
     }
 }
 
+/// The rate as governor counts it; none for a rate of no time, which is no limit.
+///
+/// governor's nanoseconds overflow after some centuries, so what takes longer than a century to come back is cut to one:
+/// no process lives to see the difference.
+fn quota(rate: Rate) -> Option<Quota> {
+    const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
+    let one = (rate.per / rate.count.get()).min(CENTURY);
+    let most = CENTURY.as_nanos().checked_div(one.as_nanos())?;
+    let most = NonZeroU32::new(u32::try_from(most).unwrap_or(u32::MAX))?;
+    Some(Quota::with_period(one)?.allow_burst(rate.burst.min(most)))
+}
+
 /// The injected clock as governor reads it.
 #[derive(Clone)]
 struct Monotonic(Arc<dyn Clock>);
@@ -222,23 +236,33 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::types::{Medium, Timestamp};
     use std::net::Ipv4Addr;
-    use std::num::NonZeroU32;
 
     const HOUR: Duration = Duration::from_hours(1);
 
+    fn rate(count: u32, per: Duration) -> Rate {
+        Rate::new(NonZeroU32::new(count).unwrap(), per)
+    }
+
     fn limits(rates: &[(u32, Duration)]) -> (Limits, Arc<ManualClock>) {
+        limits_with(
+            true,
+            rates
+                .iter()
+                .map(|(count, per)| rate(*count, *per))
+                .collect(),
+        )
+    }
+
+    fn limits_with(enabled: bool, rates: Vec<Rate>) -> (Limits, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1)));
-        let rate =
-            |(count, per): &(u32, Duration)| Rate::new(NonZeroU32::new(*count).unwrap(), *per);
         let settings = config::Limits {
-            email_by_address: rates.iter().map(rate).collect(),
-            email_by_ip: rates.iter().map(rate).collect(),
+            enabled,
+            email_by_address: rates.clone(),
+            email_by_ip: rates,
             ..config::Limits::default()
         };
-        (
-            Limits::new(&settings, clock.clone(), &Random::system()).unwrap(),
-            clock,
-        )
+        let limits = Limits::new(&settings, clock.clone(), &Random::system()).unwrap();
+        (limits, clock)
     }
 
     fn ip(text: &str) -> Subject<'static> {
@@ -253,7 +277,7 @@ mod tests {
             take().unwrap();
         }
         assert_eq!(take().unwrap_err().retry_after, HOUR / 4);
-        clock.advance(Duration::from_millis(15 * 60 * 1000 - 1));
+        clock.advance((HOUR / 4).saturating_sub(Duration::from_millis(1)));
         assert_eq!(take().unwrap_err().retry_after, Duration::from_millis(1));
         clock.advance(Duration::from_millis(1));
         take().unwrap();
@@ -358,6 +382,99 @@ mod tests {
         assert!(length <= table::CAP, "{length} subjects are kept");
         let last = Subject::Ip(IpAddr::V4(Ipv4Addr::from_bits(999_999)));
         limits.take(Action::EmailByIp, last).unwrap_err();
+    }
+
+    #[test]
+    fn a_source_that_goes_on_trying_is_not_forgotten_for_newer_ones() {
+        let (limits, _) = limits(&[(1, HOUR)]);
+        let stubborn = Subject::Ip(IpAddr::V4(Ipv4Addr::BROADCAST));
+        limits.take(Action::EmailByIp, stubborn).unwrap();
+        for number in 0..300_000 {
+            let source = Subject::Ip(IpAddr::V4(Ipv4Addr::from_bits(number)));
+            limits.take(Action::EmailByIp, source).unwrap();
+            if number % 1000 == 0 {
+                limits.take(Action::EmailByIp, stubborn).unwrap_err();
+            }
+        }
+    }
+
+    #[test]
+    fn the_wait_is_told_in_whole_milliseconds_and_suffices() {
+        let (limits, clock) = limits(&[(7, HOUR)]);
+        let take = || limits.take(Action::EmailByIp, ip("192.0.2.1"));
+        (0..7).for_each(|_| take().unwrap());
+        for _ in 0..20 {
+            let wait = take().unwrap_err().retry_after;
+            assert_eq!(wait.subsec_nanos() % 1_000_000, 0);
+            clock.advance(wait.saturating_sub(Duration::from_millis(1)));
+            take().unwrap_err();
+            clock.advance(Duration::from_millis(1));
+            take().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_burst_may_be_smaller_or_larger_than_the_count() {
+        for burst in [1, 10] {
+            let (limits, clock) = limits_with(
+                true,
+                vec![Rate {
+                    burst: NonZeroU32::new(burst).unwrap(),
+                    ..rate(4, HOUR)
+                }],
+            );
+            let take = || limits.take(Action::EmailByIp, ip("192.0.2.1"));
+            (0..burst).for_each(|_| take().unwrap());
+            assert_eq!(take().unwrap_err().retry_after, HOUR / 4);
+            clock.advance(100 * HOUR);
+            (0..burst).for_each(|_| take().unwrap());
+            take().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn no_rate_is_too_long_or_too_short_to_count() {
+        let forever = Duration::MAX;
+        for rates in [
+            vec![rate(1, forever)],
+            vec![rate(u32::MAX, forever)],
+            vec![Rate {
+                burst: NonZeroU32::MAX,
+                ..rate(1, 24 * HOUR)
+            }],
+            vec![rate(u32::MAX, Duration::from_nanos(1))],
+            vec![rate(1, Duration::ZERO)],
+        ] {
+            let (limits, clock) = limits_with(true, rates);
+            let take = || limits.take(Action::EmailByIp, ip("192.0.2.1"));
+            take().unwrap();
+            let _ = take();
+            clock.advance(10 * 365 * 24 * HOUR);
+            let _ = take();
+        }
+        let (limits, _) = limits(&[(1, forever)]);
+        let take = || limits.take(Action::EmailByIp, ip("192.0.2.1"));
+        take().unwrap();
+        take().unwrap_err();
+    }
+
+    #[test]
+    fn limits_that_are_not_enabled_do_not_limit() {
+        let (limits, _) = limits_with(false, vec![rate(1, HOUR)]);
+        for action in Action::ALL {
+            for _ in 0..1000 {
+                limits.take(action, ip("192.0.2.1")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_subject_is_hidden_differently_in_every_process() {
+        let (one, another) = (limits(&[]).0, limits(&[]).0);
+        let address = ThreePid::parse(Medium::Email, "a@b.example").unwrap();
+        let subject = Subject::ThreePid(&address);
+        assert_eq!(one.hide(subject), one.hide(subject));
+        assert_ne!(one.hide(subject), another.hide(subject));
     }
 
     #[test]

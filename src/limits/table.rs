@@ -1,4 +1,4 @@
-//! Where governor keeps its counts: a table with a cap, out of which the subject goes that was counted longest ago.
+//! Where governor keeps its counts: a table with a cap, out of which the subject goes that was asked for longest ago.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use lru::LruCache;
 
-/// How many subjects one rate keeps at most; about 64 bytes each.
+/// How many subjects one rate keeps at most; about 100 bytes each.
 pub(super) const CAP: usize = 100_000;
 
 /// The table is cut into parts with a lock each.
@@ -24,7 +24,7 @@ pub(super) struct Table([Mutex<LruCache<Subject128, Nanos>>; PARTS]);
 impl Table {
     pub(super) fn new() -> Self {
         let cap = NonZeroUsize::new(CAP / PARTS).unwrap_or(NonZeroUsize::MIN);
-        // An unbounded table of a bounded cache starts small.
+        // A cache that is made with a cap takes the memory for it at once; one that gets it later grows as it fills.
         let part = || {
             let mut part = LruCache::unbounded();
             part.resize(cap);
@@ -52,7 +52,8 @@ impl Table {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let measured = self.with(&key, |part| {
-            let outcome = measure(part.peek(&key).copied());
+            // Asking is use, also where the answer is no: who goes on trying is not forgotten for newer ones.
+            let outcome = measure(part.get(&key).copied());
             if let (true, Ok((_, next))) = (keep, &outcome) {
                 part.put(key, *next);
             }
@@ -72,7 +73,7 @@ impl Table {
     }
 }
 
-/// Asks the table without counting.
+/// Asks the table without counting: the new state is dropped.
 pub(super) struct Peek(pub(super) Arc<Table>);
 
 /// Asks the table and counts.

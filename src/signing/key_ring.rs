@@ -13,7 +13,8 @@ const EPHEMERAL_VERSION: &str = "0";
 pub enum KeyFileError {
     /// A line is not a key.
     #[error(
-        "line {line}: expected `ed25519 <version> <seed>`, the seed being 32 bytes in unpadded base64"
+        "line {line}: expected `ed25519 <version> <seed>`, the version out of a-z A-Z 0-9 _ and the seed 32 bytes in \
+         unpadded base64"
     )]
     Line {
         /// Its number, from 1.
@@ -30,6 +31,12 @@ pub enum KeyFileError {
     /// Two lines have the same version.
     #[error("line {line}: this version stands in an earlier line already")]
     Twice {
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// Two lines have the same seed: to revoke one of them would revoke nothing.
+    #[error("line {line}: this seed stands in an earlier line already, under another version")]
+    SameSeed {
         /// Its number, from 1.
         line: usize,
     },
@@ -88,6 +95,12 @@ impl KeyRing {
             if keys.iter().any(|(known, _)| known.id() == key.id()) {
                 return Err(KeyFileError::Twice { line });
             }
+            if keys
+                .iter()
+                .any(|(known, _)| known.public_key() == key.public_key())
+            {
+                return Err(KeyFileError::SameSeed { line });
+            }
             keys.push((key, seed));
         }
         if keys.is_empty() {
@@ -99,7 +112,8 @@ impl KeyRing {
 
     /// The text of a key file.
     pub fn to_text(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::new());
+        // Enough for all lines: a text that grows would leave seeds behind where it stood before.
+        let mut text = Zeroizing::new(String::with_capacity(self.0.len() * 128));
         for (key, seed) in &self.0 {
             let seed = Zeroizing::new(encode_base64(seed));
             for part in ["ed25519 ", key.id().version(), " ", &seed, "\n"] {
@@ -135,8 +149,10 @@ mod tests {
 
     #[test]
     fn a_key_file_is_read_line_by_line() {
+        // The second seed is 32 times 0xff, in the URL-safe alphabet and padded.
+        let other = format!("{}8=", "_".repeat(42));
         let text =
-            format!("# made at the first start\n\ned25519 1 {SEED}\r\n  ed25519 a_B2  {SEED}  \n");
+            format!("# made at the first start\n\ned25519 1 {SEED}\r\n  ed25519 a_B2  {other}  \n");
         let ring = KeyRing::parse(&text).unwrap();
         let ids: Vec<_> = ring.keys().map(|key| key.id().as_str()).collect();
         assert_eq!(ids, ["ed25519:1", "ed25519:a_B2"]);
@@ -158,6 +174,10 @@ mod tests {
             (
                 format!("\ned25519 1 {SEED}\ned25519 1 {SEED}"),
                 KeyFileError::Twice { line: 3 },
+            ),
+            (
+                format!("ed25519 1 {SEED}\ned25519 2 {SEED}"),
+                KeyFileError::SameSeed { line: 2 },
             ),
             (format!("rsa 1 {SEED}"), KeyFileError::Line { line: 1 }),
             (

@@ -34,7 +34,10 @@ impl ServerSecret {
 
     /// The text of a secret file.
     pub fn to_text(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(encode_base64(&self.bytes));
+        let encoded = Zeroizing::new(encode_base64(&self.bytes));
+        // A text that grows would leave the secret behind where it stood before.
+        let mut text = Zeroizing::new(String::with_capacity(encoded.len() + 1));
+        text.push_str(&encoded);
         text.push('\n');
         text
     }
@@ -82,6 +85,20 @@ mod tests {
         }
         let again = ServerSecret::parse(&secret.to_text()).unwrap();
         assert_eq!(again.derive("a", &[b"bc"]), derived[0]);
+    }
+
+    #[test]
+    fn what_is_derived_is_hmac_sha256_with_lengths() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]);
+        let expected = hmac::sign(&key, b"\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x02bc");
+        let derived = ServerSecret::from_bytes([1; 32]).derive("a", &[b"bc"]);
+        assert_eq!(derived, expected.as_ref());
+    }
+
+    #[test]
+    fn a_secret_does_not_show_itself() {
+        let secret = ServerSecret::from_bytes([1; 32]);
+        assert_eq!(format!("{secret:?}"), "ServerSecret(…)");
     }
 
     #[test]

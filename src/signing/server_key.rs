@@ -125,8 +125,10 @@ mod tests {
         .unwrap()
     }
 
-    fn signed(value: &Value) -> Map<String, Value> {
-        let mut object = value.as_object().unwrap().clone();
+    fn signed(value: Value) -> Map<String, Value> {
+        let Value::Object(mut object) = value else {
+            panic!("{value} is no object");
+        };
         key()
             .sign_json(&ServerName::parse("domain").unwrap(), &mut object)
             .unwrap();
@@ -174,7 +176,7 @@ mod tests {
                 "m6rWIAk7XyOljo72hR/3FbuNaq4j8B3FLzrskNgvdOYnXquLyCkljF+40RewSZbMKfF8FugVJOn8SVZxhgahCQ",
             ),
         ] {
-            let object = signed(&object);
+            let object = signed(object);
             assert_eq!(object["signatures"]["domain"]["ed25519:1"], expected);
             verify_json(&object, "domain", key().id(), &key().public_key()).unwrap();
         }
@@ -182,8 +184,8 @@ mod tests {
 
     #[test]
     fn what_others_signed_stays_and_unsigned_is_not_covered() {
-        let plain = signed(&json!({ "one": 1, "two": "Two" }));
-        let object = signed(&json!({
+        let plain = signed(json!({ "one": 1, "two": "Two" }));
+        let object = signed(json!({
             "one": 1, "two": "Two", "unsigned": { "age": 1 }, "signatures": { "other": { "ed25519:x": "y" } },
         }));
         assert_eq!(object["signatures"]["other"]["ed25519:x"], "y");
@@ -198,7 +200,7 @@ mod tests {
         let verify = |object: &Map<String, Value>, public_key: &[u8]| {
             verify_json(object, "domain", key().id(), public_key)
         };
-        let good = signed(&json!({ "a": 1 }));
+        let good = signed(json!({ "a": 1 }));
         let mut changed = good.clone();
         changed.insert("a".to_owned(), json!(2));
         assert_eq!(

@@ -58,3 +58,30 @@ impl ServerKeys {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(version: &str, seed: u8) -> ServerKey {
+        ServerKey::from_seed(KeyId::from_version(version).unwrap(), &[seed; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_revoked_key_is_known_neither_by_id_nor_by_its_public_half() {
+        let others = vec![
+            (key("1", 1), KeyState::Revoked),
+            (key("2", 2), KeyState::Valid),
+        ];
+        let keys = ServerKeys::new(key("3", 3), others);
+        assert_eq!(keys.current().id().version(), "3");
+        for (version, seed, valid) in [("1", 1, false), ("2", 2, true), ("3", 3, true)] {
+            let key = key(version, seed);
+            assert_eq!(keys.valid(key.id()).is_some(), valid, "{version}");
+            assert_eq!(keys.is_valid(&key.public_key()), valid, "{version}");
+        }
+        assert!(keys.valid(&KeyId::from_version("4").unwrap()).is_none());
+        assert!(!keys.is_valid(&[]));
+        assert!(!keys.is_valid(&key("3", 3).public_key()[..31]));
+    }
+}

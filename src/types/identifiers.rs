@@ -71,7 +71,7 @@ impl ServerName {
     /// Reads a server name of at most 255 bytes.
     ///
     /// # Errors
-    /// URLs, paths, empty hosts and ports that are not 1 to 5 digits are refused.
+    /// URLs, paths, empty hosts and ports that are not 1 to 5 digits are refused; beyond 65535 there are no ports.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         const EXPECTED: Invalid = Invalid::expecting(
             "a server name such as `example.org` or `example.org:8448`, without scheme or path",
@@ -247,5 +247,130 @@ impl KeyId {
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sid_is_1_to_255_plain_characters() {
+        assert!(Sid::parse(&"a".repeat(255)).is_ok());
+        assert_eq!(Sid::parse("aZ09.=_-").unwrap().as_str(), "aZ09.=_-");
+        for text in ["", &"a".repeat(256), "a b", "a/b", "a+b", "ä", "a\n", "a\0"] {
+            assert!(Sid::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_name_has_a_host_and_perhaps_a_port() {
+        for (text, host, port) in [
+            ("example.org", "example.org", None),
+            ("Example.ORG:8448", "Example.ORG", Some(8448)),
+            ("localhost:1", "localhost", Some(1)),
+            ("192.0.2.1", "192.0.2.1", None),
+            ("192.0.2.1:65535", "192.0.2.1", Some(65535)),
+            ("[2001:db8::1]", "[2001:db8::1]", None),
+            ("[2001:db8::1]:00443", "[2001:db8::1]", Some(443)),
+            ("[::ffff:192.0.2.1]:80", "[::ffff:192.0.2.1]", Some(80)),
+        ] {
+            let name = ServerName::parse(text).unwrap();
+            assert_eq!(
+                (name.as_str(), name.host(), name.port()),
+                (text, host, port)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_name_is_refused() {
+        for text in [
+            "",
+            ":8448",
+            "example.org:",
+            "example.org:123456",
+            "example.org:65536",
+            "example.org:+80",
+            "example.org:-1",
+            "example.org:80:80",
+            "example.org:http",
+            "https://example.org",
+            "example.org/path",
+            "user@example.org",
+            "exa mple.org",
+            "example.org\n",
+            "ex_ample.org",
+            "bücher.example",
+            "999.0.2.1",
+            "192.0.2",
+            "2001:db8::1",
+            "[2001:db8::1",
+            "[2001:db8::1]8448",
+            "[fe80::1%eth0]",
+            "[192.0.2.1]",
+            "[]",
+            &"a".repeat(256),
+        ] {
+            assert!(ServerName::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_two() {
+        assert_ne!(
+            ServerName::parse("a.example"),
+            ServerName::parse("A.example")
+        );
+    }
+
+    #[test]
+    fn a_user_id_is_split_at_its_first_colon() {
+        for (text, server) in [
+            ("@alice:example.org", "example.org"),
+            ("@alice:example.org:8448", "example.org:8448"),
+            ("@alice:[2001:db8::1]:8448", "[2001:db8::1]:8448"),
+            ("@A\u{fc}!\n @/+:example.org", "example.org"),
+            ("@:example.org", "example.org"),
+        ] {
+            let user = UserId::parse(text).unwrap();
+            assert_eq!((user.as_str(), user.server_name()), (text, server));
+        }
+        let fill = "a".repeat(255 - "@:b.example".len());
+        assert!(UserId::parse(&format!("@{fill}:b.example")).is_ok());
+        assert!(UserId::parse(&format!("@{fill}a:b.example")).is_err());
+        for text in [
+            "",
+            "@",
+            "alice:example.org",
+            "@alice",
+            "@alice:",
+            "@a\0:example.org",
+            "@a:b:c",
+            " @a:b",
+            "@a:b/c",
+        ] {
+            assert!(UserId::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_id_names_ed25519_and_a_version() {
+        let id = KeyId::parse("ed25519:aZ_09").unwrap();
+        assert_eq!((id.as_str(), id.version()), ("ed25519:aZ_09", "aZ_09"));
+        assert_eq!(KeyId::from_version("aZ_09"), Ok(id));
+        for text in [
+            "",
+            "ed25519",
+            "ed25519:",
+            "ED25519:1",
+            "curve25519:1",
+            "ed25519:a-b",
+            "ed25519:1:2",
+            "ed25519:ä",
+        ] {
+            assert!(KeyId::parse(text).is_err(), "{text:?}");
+        }
+        assert!(KeyId::from_version(&"1".repeat(65)).is_err());
     }
 }

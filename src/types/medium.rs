@@ -135,3 +135,56 @@ impl TryFrom<(Medium, String)> for ThreePid {
             .ok_or(Invalid::expecting("an address in canonical form"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_are_the_two_of_the_specification() {
+        for medium in [Medium::Email, Medium::Msisdn] {
+            assert_eq!(Medium::parse(medium.as_str()), Ok(medium));
+        }
+        for text in ["", "Email", "email ", "phone"] {
+            assert!(Medium::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_phone_number_is_5_to_15_digits() {
+        for text in ["18005552067", "12345", "123456789012345"] {
+            assert_eq!(Msisdn::parse(text).unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            "1234",
+            "1234567890123456",
+            "+18005552067",
+            "018005552067",
+            "1 800 555",
+            "١٢٣٤٥٦",
+        ] {
+            assert!(Msisdn::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_canonical_addresses_are_read_back() {
+        let threepid = ThreePid::parse(Medium::Email, "Alice@Example.org").unwrap();
+        let written: (Medium, String) = threepid.clone().into();
+        assert_eq!(written.1, "alice@example.org");
+        assert_eq!(ThreePid::try_from(written), Ok(threepid));
+        let foreign = (Medium::Email, "Alice@Example.org".to_owned());
+        assert!(ThreePid::try_from(foreign).is_err());
+    }
+
+    #[test]
+    fn nothing_of_an_address_is_shown_by_debug() {
+        let email = ThreePid::parse(Medium::Email, "alice@example.org").unwrap();
+        let msisdn = ThreePid::parse(Medium::Msisdn, "18005552067").unwrap();
+        assert_eq!(
+            format!("{email:?} {msisdn:?}"),
+            "Email(Email(…)) Msisdn(Msisdn(…))"
+        );
+    }
+}

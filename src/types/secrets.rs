@@ -124,3 +124,42 @@ impl fmt::Debug for Token {
         f.write_str("Token(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_secret_is_known_by_its_hash() {
+        let secret = ClientSecret::parse("abc").unwrap();
+        // SHA-256 of `abc`, FIPS 180-2.
+        assert_eq!(secret.hash().as_bytes()[..4], [0xba, 0x78, 0x16, 0xbf]);
+        assert_eq!(secret.hash(), ClientSecret::parse("abc").unwrap().hash());
+        assert_ne!(secret.hash(), ClientSecret::parse("abd").unwrap().hash());
+        for text in ["", "a b", "a\0", "ä", &"a".repeat(256)] {
+            assert!(ClientSecret::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_equal_only_to_all_of_itself() {
+        let token = Token::parse("abc").unwrap();
+        assert_eq!(token, Token::from_derived("abc"));
+        for other in ["ab", "abcd", "abC"] {
+            assert_ne!(token, Token::parse(other).unwrap());
+        }
+        assert!(Token::parse("").is_err());
+        assert!(Token::parse(&"a".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn secrets_do_not_show_themselves() {
+        let secret = ClientSecret::parse("s3cret").unwrap();
+        let shown = format!(
+            "{secret:?} {:?} {:?}",
+            secret.hash(),
+            Token::from_derived("t0ken")
+        );
+        assert_eq!(shown, "ClientSecret(…) ClientSecretHash(…) Token(…)");
+    }
+}

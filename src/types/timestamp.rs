@@ -42,3 +42,22 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stops_at_its_ends() {
+        let (first, last) = (Timestamp::from_millis(0), Timestamp::from_millis(u64::MAX));
+        let second = Duration::from_secs(1);
+        assert_eq!(first.plus(second), Timestamp::from_millis(1000));
+        assert_eq!(first.plus(second).minus(second), first);
+        assert_eq!(first.minus(second), first);
+        assert_eq!(last.plus(second), last);
+        assert_eq!(first.plus(Duration::MAX), last);
+        assert_eq!(last.minus(Duration::MAX), first);
+        assert_eq!(first.plus(second).since(first), second);
+        assert_eq!(first.since(last), Duration::ZERO);
+    }
+}
