@@ -23,6 +23,9 @@ pub enum ResolveError {
         /// What the resolver met.
         source: Box<NetError>,
     },
+    /// The configuration makes no resolver.
+    #[error("the DNS resolver cannot be set up ({0})")]
+    Setup(#[source] Box<NetError>),
 }
 
 /// Finds the addresses of hosts: `/etc/hosts` first, then DNS.
@@ -77,10 +80,9 @@ impl Resolver {
         has_servers: bool,
     ) -> Result<Self, ResolveError> {
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
-        let inner = builder.build().map_err(|source| ResolveError::NoAnswer {
-            host: String::new(),
-            source: Box::new(source),
-        })?;
+        let inner = builder
+            .build()
+            .map_err(|source| ResolveError::Setup(Box::new(source)))?;
         Ok(Self { inner, has_servers })
     }
 
