@@ -9,6 +9,7 @@ mod api;
 mod associations;
 mod email;
 mod environment;
+mod federation;
 mod file;
 mod keys;
 mod limits;
@@ -30,6 +31,7 @@ pub use api::Api;
 pub use associations::Associations;
 pub use email::{Email, MailTransport, Smtp, SmtpSecurity};
 pub use environment::Environment;
+pub use federation::Federation;
 pub use keys::Keys;
 pub use limits::{Limits, Rate};
 pub use load::{LoadError, Loaded};
@@ -62,6 +64,8 @@ pub struct Config {
     pub associations: Associations,
     /// The bounds of lookups.
     pub lookup: Lookup,
+    /// How homeservers are found and asked.
+    pub federation: Federation,
     /// Where texts and pages come from.
     pub templates: Templates,
     /// How often a thing may be done.
@@ -83,6 +87,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             associations: Associations::default(),
             lookup: Lookup::default(),
+            federation: Federation::default(),
             templates: Templates::default(),
             limits: Limits::default(),
             log: Log::default(),

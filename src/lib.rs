@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`types`], [`clock`] | nothing of ours |
 //! | 1 | [`random`], [`config`], [`signing`], [`templates`], [`net`] | row 0; of `config` only their own section |
-//! | 2 | [`storage`], [`mail`], [`limits`] | rows 0 and 1; sled only in `storage`, lettre only in `mail` |
+//! | 2 | [`storage`], [`mail`], [`federation`], [`limits`] | rows 0 and 1; sled only in `storage`, lettre only in `mail`, the HTTP client only in `net` |
 //! | 3 | [`services`] | rows 0 to 2; no actix, no whole `Config`; no service names another service |
 //! | 4 | [`http`] | rows 0, 1, 3 and `limits` |
 //! | 5 | [`app`] | everything below; the only place where pieces are put together |
@@ -17,6 +17,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod federation;
 pub mod http;
 pub mod limits;
 pub mod mail;

@@ -17,7 +17,7 @@ use self::table::{Peek, Subject128, Table, Take};
 use crate::clock::Clock;
 use crate::config::{self, Rate};
 use crate::random::{Random, RandomError};
-use crate::types::ThreePid;
+use crate::types::{ServerName, ThreePid};
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,15 +30,18 @@ pub enum Action {
     EmailByIp,
     /// Wrong tokens from one source.
     WrongTokensByIp,
+    /// Fetches of one homeserver's keys.
+    KeyFetchesByServer,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::RequestsByIp,
         Self::EmailByAddress,
         Self::EmailByIp,
         Self::WrongTokensByIp,
+        Self::KeyFetchesByServer,
     ];
 
     /// The name of its key in the configuration.
@@ -48,6 +51,7 @@ impl Action {
             Self::EmailByAddress => "email_by_address",
             Self::EmailByIp => "email_by_ip",
             Self::WrongTokensByIp => "wrong_tokens_by_ip",
+            Self::KeyFetchesByServer => "key_fetches_by_server",
         }
     }
 
@@ -57,6 +61,7 @@ impl Action {
             Self::EmailByAddress => &settings.email_by_address,
             Self::EmailByIp => &settings.email_by_ip,
             Self::WrongTokensByIp => &settings.wrong_tokens_by_ip,
+            Self::KeyFetchesByServer => &settings.key_fetches_by_server,
         }
     }
 }
@@ -68,6 +73,8 @@ pub enum Subject<'a> {
     Ip(IpAddr),
     /// A 3PID.
     ThreePid(&'a ThreePid),
+    /// A homeserver.
+    Server(&'a ServerName),
 }
 
 /// Too much.
@@ -199,6 +206,7 @@ impl Limits {
                 context.update(threepid.medium().as_str().as_bytes());
                 context.update(threepid.address().as_bytes());
             }
+            Subject::Server(server) => context.update(server.as_str().as_bytes()),
         }
         let digest = context.finish();
         let half = digest.as_ref().first_chunk::<16>();

@@ -24,6 +24,8 @@ pub struct Limits {
     pub email_by_ip: Vec<Rate>,
     /// Wrong tokens from one address.
     pub wrong_tokens_by_ip: Vec<Rate>,
+    /// Times that the keys of one homeserver are fetched.
+    pub key_fetches_by_server: Vec<Rate>,
 }
 
 /// How often a thing may be done in a time.
@@ -57,6 +59,7 @@ impl Default for Limits {
             email_by_address: default_rate(5, hour),
             email_by_ip: default_rate(30, hour),
             wrong_tokens_by_ip: default_rate(60, hour),
+            key_fetches_by_server: default_rate(10, Duration::from_mins(1)),
         }
     }
 }
@@ -80,6 +83,11 @@ impl Limits {
             wrong_tokens_by_ip: section.value(
                 "wrong_tokens_by_ip",
                 default.wrong_tokens_by_ip,
+                rates,
+            ),
+            key_fetches_by_server: section.value(
+                "key_fetches_by_server",
+                default.key_fetches_by_server,
                 rates,
             ),
         }

@@ -7,8 +7,8 @@ use super::environment::Environment;
 use super::file::File;
 use super::reader::Reader;
 use super::{
-    Api, Associations, Config, Email, Keys, Limits, Log, Lookup, Problem, Server, Sessions, Store,
-    Templates,
+    Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup, Problem, Server,
+    Sessions, Store, Templates,
 };
 
 /// Where a file is looked for when none is named.
@@ -114,6 +114,7 @@ impl Config {
             sessions: Sessions::read(reader),
             associations: Associations::read(reader),
             lookup: Lookup::read(reader),
+            federation: Federation::read(reader),
             templates: Templates::read(reader),
             limits: Limits::read(reader),
             log: Log::read(reader),

@@ -161,7 +161,7 @@ impl TrustedProxies {
         );
         let entry = |text: &str| match text {
             "unix" => Ok(None),
-            text => network(text).map(Some).ok_or(EXPECTED),
+            text => values::network(text).map(Some).ok_or(EXPECTED),
         };
         let entries = values::list(value, entry, EXPECTED)?;
         Ok(Self {
@@ -169,13 +169,6 @@ impl TrustedProxies {
             networks: entries.into_iter().flatten().collect(),
         })
     }
-}
-
-/// A network, or a single address as a network of one.
-fn network(text: &str) -> Option<IpNet> {
-    text.parse()
-        .ok()
-        .or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
 }
 
 impl Default for TrustedProxies {

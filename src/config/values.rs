@@ -1,11 +1,13 @@
 //! How the values of keys are read. Each of these takes what stands in the file and says what it
 //! would have accepted.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use toml::Value;
 
 use super::Secret;
@@ -116,6 +118,13 @@ pub(super) fn list<T>(
             .collect(),
         single => text(single, &parse, expected).map(|item| vec![item]),
     }
+}
+
+/// A network, or a single address as a network of one.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
 }
 
 /// One of a few words.

@@ -1,10 +1,13 @@
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
+};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{RData, RecordType};
 
 /// A host has no address, or its address cannot be found out.
 #[derive(Debug, thiserror::Error)]
@@ -59,16 +62,19 @@ impl Resolver {
         Self::build(builder, true)
     }
 
-    /// A resolver that asks these DNS servers on port 53, over UDP and TCP.
+    /// A resolver that asks these DNS servers over UDP and TCP.
     ///
     /// # Errors
     /// When no resolver can be built from them.
-    pub fn with_servers(servers: &[IpAddr]) -> Result<Self, ResolveError> {
-        let servers: Vec<_> = servers
-            .iter()
-            .copied()
-            .map(NameServerConfig::udp_and_tcp)
-            .collect();
+    pub fn with_servers(servers: &[SocketAddr]) -> Result<Self, ResolveError> {
+        let server = |address: &SocketAddr| {
+            let mut connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            for connection in &mut connections {
+                connection.port = address.port();
+            }
+            NameServerConfig::new(address.ip(), true, connections.into())
+        };
+        let servers: Vec<_> = servers.iter().map(server).collect();
         let has_servers = !servers.is_empty();
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
@@ -94,25 +100,89 @@ impl Resolver {
         if let Some(known) = without_asking(host) {
             return Ok(known);
         }
-        let found = self.inner.lookup_ip(host).await.map_err(|source| {
-            let host = host.to_owned();
-            if source.is_no_records_found() {
-                ResolveError::NotFound(host)
-            } else if self.has_servers {
-                ResolveError::NoAnswer {
-                    host,
-                    source: Box::new(source),
-                }
-            } else {
-                ResolveError::NoServers(host)
-            }
-        })?;
+        let found = self.inner.lookup_ip(host).await;
+        let found = found.map_err(|source| self.error(host, source))?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
             return Err(ResolveError::NotFound(host.to_owned()));
         }
         Ok(addresses)
     }
+
+    /// [`Resolver::addresses`] of a name that strangers gave: it is whole, and the system's search domains are not tried.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn addresses_of_server(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        match without_asking(host) {
+            Some(known) => Ok(known),
+            None => self.addresses(&whole(host)).await,
+        }
+    }
+
+    /// The SRV records of a name, in the order to try them; none if there are none.
+    ///
+    /// Of equal priority, the heavier come first: one homeserver is asked too rarely for shares to matter.
+    ///
+    /// # Errors
+    /// When there is no DNS server, or no answer.
+    pub async fn services(&self, name: &str) -> Result<Vec<Service>, ResolveError> {
+        if !self.has_servers {
+            return Ok(Vec::new());
+        }
+        let found = match self.inner.lookup(whole(name), RecordType::SRV).await {
+            Ok(found) => found,
+            Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
+            Err(error) => return Err(self.error(name, error)),
+        };
+        let mut services: Vec<Service> = found
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::SRV(srv) => Some(Service {
+                    priority: srv.priority,
+                    weight: srv.weight,
+                    target: srv.target.to_ascii(),
+                    port: srv.port,
+                }),
+                _ => None,
+            })
+            .collect();
+        services.sort_by_key(|service| (service.priority, std::cmp::Reverse(service.weight)));
+        Ok(services)
+    }
+
+    fn error(&self, host: &str, source: NetError) -> ResolveError {
+        let host = host.trim_end_matches('.').to_owned();
+        if source.is_no_records_found() {
+            ResolveError::NotFound(host)
+        } else if self.has_servers {
+            ResolveError::NoAnswer {
+                host,
+                source: Box::new(source),
+            }
+        } else {
+            ResolveError::NoServers(host)
+        }
+    }
+}
+
+/// Where a service is (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The lowest is tried first.
+    pub priority: u16,
+    /// Of one priority, how often it should be tried first.
+    pub weight: u16,
+    /// The host name; `.` says that there is decidedly no such service.
+    pub target: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A name with its last dot.
+fn whole(name: &str) -> String {
+    format!("{}.", name.trim_end_matches('.'))
 }
 
 /// The addresses of a literal, and of `localhost` (RFC 6761, section 6.3).

@@ -1,0 +1,218 @@
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, HOST, HeaderMap};
+use reqwest::{redirect, tls};
+use serde_json::Value;
+use tokio::time::timeout;
+use url::Url;
+
+use super::endpoint::Endpoint;
+use super::error::{RequestError, SetupError};
+use super::guard::Guard;
+use super::queue::Queue;
+use super::resolver::Resolver;
+use crate::config;
+
+/// Addresses that are tried for one request; further ones are left out.
+const MOST_ADDRESSES: usize = 8;
+
+/// Makes `https` requests to strangers: only to addresses that the guard lets pass, only to who has the certificate, and
+/// within bounds of size, time and number. Clones share them.
+///
+/// Connections are not kept: each request has its own, made to addresses that were checked for it. TLS sessions are
+/// resumed, so that the next handshake is a short one.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    resolver: Resolver,
+    guard: Guard,
+    tls: rustls::ClientConfig,
+    queue: Queue,
+    max_response: u64,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, whole.
+    pub body: Vec<u8>,
+    headers: HeaderMap,
+    url: Url,
+}
+
+impl Answer {
+    /// The value of a header, if it is there and plain text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// Where a redirect leads: an `https` URL without credentials.
+    pub fn redirect(&self) -> Option<Url> {
+        let redirects = matches!(self.status, 301 | 302 | 303 | 307 | 308);
+        let location = redirects.then(|| self.header("location")).flatten()?;
+        let url = self.url.join(location).ok()?;
+        let plain = url.username().is_empty() && url.password().is_none();
+        (url.scheme() == "https" && plain).then_some(url)
+    }
+}
+
+impl Client {
+    /// A client with these settings. Reads `federation.ca_file`, which blocks.
+    ///
+    /// # Errors
+    /// When the file has no certificates.
+    pub fn new(settings: &config::Federation, resolver: Resolver) -> Result<Self, SetupError> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                resolver,
+                guard: Guard::new(settings),
+                tls: super::tls::client_config(settings.ca_file.as_deref())?,
+                queue: Queue::new(),
+                max_response: settings.max_response,
+            }),
+        })
+    }
+
+    /// GETs a path with its query, which start with `/`, and reads the whole answer. Redirects are not followed.
+    ///
+    /// `patience` is for everything: waiting for a turn, finding the address, connecting and reading.
+    ///
+    /// # Errors
+    /// When there is no whole answer of a bounded size in time, or it may not be asked for.
+    pub async fn get(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        patience: Duration,
+    ) -> Result<Answer, RequestError> {
+        let url = endpoint.url(path)?;
+        timeout(patience, self.fetch(endpoint, url))
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out(endpoint)))
+    }
+
+    async fn fetch(&self, endpoint: &Endpoint, url: Url) -> Result<Answer, RequestError> {
+        let host = endpoint.host.as_str();
+        let turn = self.shared.queue.turn(&endpoint.authority).await;
+        let _turn = turn.ok_or_else(|| self.timed_out(endpoint))?;
+        let addresses = self.addresses(endpoint).await?;
+        let failed = |error| RequestError::of(host, error);
+        let mut response = self
+            .connection(addresses)
+            .map_err(failed)?
+            .get(url.clone())
+            .header(HOST, endpoint.authority.as_str())
+            .header(ACCEPT, "application/json")
+            .send()
+            .await
+            .map_err(failed)?;
+        let too_large = || RequestError::TooLarge {
+            host: host.to_owned(),
+        };
+        if response.content_length() > Some(self.shared.max_response) {
+            return Err(too_large());
+        }
+        let most = usize::try_from(self.shared.max_response).unwrap_or(usize::MAX);
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if chunk.len() > most.saturating_sub(body.len()) {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body,
+            url,
+        })
+    }
+
+    /// The addresses of all targets. One that is refused refuses them all: who mixes public and private addresses in a
+    /// name wants a client to fall from the one to the other.
+    async fn addresses(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, RequestError> {
+        let mut addresses = Vec::new();
+        if let (Some(literal), Some(target)) = (endpoint.literal(), endpoint.targets.first()) {
+            // The HTTP client connects to the literal of the URL itself, whatever the targets say.
+            addresses.push(self.admit(&endpoint.host, literal, target.port)?);
+            return Ok(addresses);
+        }
+        let mut missing = None;
+        for target in &endpoint.targets {
+            match self.shared.resolver.addresses_of_server(&target.host).await {
+                Ok(found) => {
+                    for address in found {
+                        addresses.push(self.admit(&target.host, address, target.port)?);
+                    }
+                }
+                Err(error) => missing = Some(error),
+            }
+        }
+        if let (true, Some(error)) = (addresses.is_empty(), missing) {
+            return Err(error.into());
+        }
+        addresses.truncate(MOST_ADDRESSES);
+        Ok(addresses)
+    }
+
+    fn admit(&self, host: &str, address: IpAddr, port: u16) -> Result<SocketAddr, RequestError> {
+        let checked = self.shared.guard.check(address);
+        checked.map_err(|refusal| RequestError::Refused {
+            host: host.to_owned(),
+            refusal,
+        })?;
+        Ok(SocketAddr::new(address, port))
+    }
+
+    /// A client for one request, which knows no other addresses than these.
+    fn connection(&self, addresses: Vec<SocketAddr>) -> Result<reqwest::Client, reqwest::Error> {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(self.shared.tls.clone())
+            .tls_version_min(tls::Version::TLS_1_2)
+            .https_only(true)
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("bindery/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Pinned(addresses))
+            .build()
+    }
+
+    fn timed_out(&self, endpoint: &Endpoint) -> RequestError {
+        RequestError::Timeout {
+            host: endpoint.host.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// Answers every name with the addresses that were checked.
+struct Pinned(Vec<SocketAddr>);
+
+impl Resolve for Pinned {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new(self.0.clone().into_iter());
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}

@@ -1,0 +1,132 @@
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use super::{Refusal, ResolveError};
+
+/// The HTTP client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// `federation.ca_file` cannot be read.
+    #[error("cannot read federation.ca_file {}: {source}", path.display())]
+    UnreadableCaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// `federation.ca_file` has nothing to trust.
+    #[error("federation.ca_file {} must be a PEM file with at least one CERTIFICATE", .0.display())]
+    BadCaFile(PathBuf),
+    /// The TLS library has no protocol to speak.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(rustls::Error),
+    /// No resolver can be made.
+    #[error("the DNS resolver cannot be set up: {0}")]
+    Resolver(#[from] ResolveError),
+}
+
+/// A request has no answer that could be used. One sentence for the operator; without path and query, which may have a
+/// secret.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The host is no name that could be asked for.
+    #[error("`{0}` is not a host name or an address in its usual form")]
+    BadName(String),
+    /// The host is at an address that is not connected to.
+    #[error("`{host}` is not connected to: {refusal}")]
+    Refused {
+        /// The host.
+        host: String,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// The host cannot be found.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// There is no connection to be had.
+    #[error("cannot connect to `{host}`: {reason}")]
+    Connect {
+        /// The host.
+        host: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// Whoever answers cannot prove to be the host.
+    #[error("no secure connection to `{host}`: {source}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// What TLS has to say.
+        source: rustls::Error,
+    },
+    /// The answer is no HTTP, or ends too early.
+    #[error("the answer of `{host}` broke off or is no HTTP: {reason}")]
+    Broken {
+        /// The host.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The answer is larger than is read.
+    #[error("the answer of `{host}` is larger than federation.max_response")]
+    TooLarge {
+        /// The host.
+        host: String,
+    },
+    /// There was no whole answer in time.
+    #[error("`{host}` did not answer in time")]
+    Timeout {
+        /// The host.
+        host: String,
+    },
+}
+
+impl RequestError {
+    /// Sorts the client's error; its URL is left out.
+    pub(super) fn of(host: &str, error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let host = host.to_owned();
+        if error.is_timeout() {
+            return Self::Timeout { host };
+        }
+        if let Some(source) = tls_error(&error) {
+            return Self::Tls { host, source };
+        }
+        let reason = innermost(&error);
+        if error.is_connect() {
+            Self::Connect { host, reason }
+        } else {
+            Self::Broken { host, reason }
+        }
+    }
+}
+
+/// The error of TLS that lies somewhere below, often within one of the system.
+fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return Some(tls.clone());
+        }
+        let within = current
+            .downcast_ref::<io::Error>()
+            .and_then(|error| error.get_ref())
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(tls) = within {
+            return Some(tls.clone());
+        }
+        cause = current.source();
+    }
+    None
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        text = current.to_string();
+        cause = current.source();
+    }
+    text
+}
