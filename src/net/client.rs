@@ -46,7 +46,7 @@ pub struct Answer {
     /// The body, whole.
     pub body: Vec<u8>,
     headers: HeaderMap,
-    url: Url,
+    asked: String,
 }
 
 impl Answer {
@@ -64,7 +64,7 @@ impl Answer {
     pub fn redirect(&self) -> Option<Url> {
         let redirects = matches!(self.status, 301 | 302 | 303 | 307 | 308);
         let location = redirects.then(|| self.header("location")).flatten()?;
-        let url = self.url.join(location).ok()?;
+        let url = Url::parse(&self.asked).ok()?.join(location).ok()?;
         let plain = url.username().is_empty() && url.password().is_none();
         (url.scheme() == "https" && plain).then_some(url)
     }
@@ -100,12 +100,17 @@ impl Client {
         patience: Duration,
     ) -> Result<Answer, RequestError> {
         let url = endpoint.url(path)?;
-        timeout(patience, self.fetch(endpoint, url))
+        timeout(patience, self.fetch(endpoint, url, path))
             .await
             .unwrap_or_else(|_| Err(self.timed_out(endpoint)))
     }
 
-    async fn fetch(&self, endpoint: &Endpoint, url: Url) -> Result<Answer, RequestError> {
+    async fn fetch(
+        &self,
+        endpoint: &Endpoint,
+        url: Url,
+        path: &str,
+    ) -> Result<Answer, RequestError> {
         let host = endpoint.host.as_str();
         let turn = self.shared.queue.turn(&endpoint.authority).await;
         let _turn = turn.ok_or_else(|| self.timed_out(endpoint))?;
@@ -114,7 +119,7 @@ impl Client {
         let mut response = self
             .connection(addresses)
             .map_err(failed)?
-            .get(url.clone())
+            .get(url)
             .header(HOST, endpoint.authority.as_str())
             .header(ACCEPT, "application/json")
             .send()
@@ -138,7 +143,7 @@ impl Client {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body,
-            url,
+            asked: format!("https://{}{path}", endpoint.authority),
         })
     }
 
