@@ -19,10 +19,12 @@ pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Listen};
-use crate::http::{self, State};
+use crate::http::{self, Monitoring, State};
 use crate::mail::SetupError;
+use crate::metrics::MetricsError;
 use crate::net::ResolveError;
 use crate::random::{Random, RandomError};
+use crate::services::health::Health;
 use crate::services::jobs::SessionSweeper;
 use crate::storage::{self, OpenError, Store, StoreError};
 use crate::templates::TemplateError;
@@ -91,9 +93,14 @@ pub enum StartError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The counters.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// A listener.
-    #[error("cannot listen on {listen} (server.listen): {source}")]
+    #[error("cannot listen on {listen} ({key}): {source}")]
     Listen {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// The listener.
         listen: String,
         /// The reason.
@@ -119,6 +126,8 @@ pub enum RunError {
 pub struct App {
     server: Server,
     addresses: Vec<SocketAddr>,
+    monitoring: Option<(Server, Vec<SocketAddr>)>,
+    health: Arc<Health>,
     store: Store,
     sweeper: Arc<SessionSweeper>,
 }
@@ -134,6 +143,12 @@ impl App {
         let keys = Keys::load(&config.keys, &store, &deps.random).await?;
         let key = keys.server.current();
         let state = compose::state(&config, &deps, &store, keys)?;
+        let monitoring = Monitoring {
+            metrics: Arc::clone(&state.metrics),
+            health: Arc::new(Health::new(store.clone(), config.store.path.clone())),
+        };
+        let health = Arc::clone(&monitoring.health);
+        let monitoring = monitor(config.metrics.listen.as_ref(), monitoring)?;
         let (server, addresses) = listen(&config, state)?;
         log::info!(
             "bindery {} serves {} at {}, listening on {}, signing with {}, store in {}",
@@ -148,6 +163,8 @@ impl App {
         Ok(Self {
             server,
             addresses,
+            monitoring,
+            health,
             store,
             sweeper,
         })
@@ -156,6 +173,12 @@ impl App {
     /// The address of the first TCP listener, if there is one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addresses.first().copied()
+    }
+
+    /// The address of the listener for monitoring, if there is one and it is TCP.
+    pub fn monitoring_addr(&self) -> Option<SocketAddr> {
+        let (_, addresses) = self.monitoring.as_ref()?;
+        addresses.first().copied()
     }
 
     /// The job that removes ended sessions.
@@ -173,6 +196,15 @@ impl App {
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper)));
         jobs.spawn(watchdog(self.store.clone()));
+        let monitoring = self.monitoring.map(|(server, _)| {
+            let handle = server.handle();
+            jobs.spawn(async move {
+                if let Err(error) = server.await {
+                    log::error!("the listener for monitoring failed: {error}");
+                }
+            });
+            handle
+        });
         notify(&[sd_notify::NotifyState::Ready]);
 
         let outcome = tokio::select! {
@@ -180,6 +212,7 @@ impl App {
             () = wait_for(&mut stop, Stop::Gracefully) => {
                 log::info!("stopping: finishing what runs, {GRACE_SECONDS} s at most");
                 notify(&[sd_notify::NotifyState::Stopping]);
+                self.health.stop();
                 let forced = async {
                     wait_for(&mut stop, Stop::Now).await;
                     log::warn!("stopping at once");
@@ -191,8 +224,11 @@ impl App {
                 server.await
             }
         };
+        if let Some(monitoring) = monitoring {
+            monitoring.stop(false).await;
+        }
         jobs.shutdown().await;
-        drop(self.sweeper);
+        drop((self.sweeper, self.health));
         if !self.store.close(CLOSE_TIMEOUT) {
             log::warn!("something still held the store when the server stopped");
         }
@@ -258,12 +294,39 @@ fn listen(config: &Config, state: State) -> Result<(Server, Vec<SocketAddr>), St
             Listen::Unix(path) => server.bind_uds(path),
         };
         server = bound.map_err(|source| StartError::Listen {
+            key: "server.listen",
             listen: listen.to_string(),
             source,
         })?;
     }
     let addresses = server.addrs();
     Ok((server.run(), addresses))
+}
+
+/// Binds the listener for monitoring, if there is to be one.
+fn monitor(
+    listen: Option<&Listen>,
+    monitoring: Monitoring,
+) -> Result<Option<(Server, Vec<SocketAddr>)>, StartError> {
+    let Some(listen) = listen else {
+        return Ok(None);
+    };
+    let server = HttpServer::new(move || {
+        actix_web::App::new().configure(|app| http::configure_monitoring(app, &monitoring))
+    })
+    .disable_signals()
+    .workers(1);
+    let bound = match listen {
+        Listen::Tcp(address) => server.bind(address),
+        Listen::Unix(path) => server.bind_uds(path),
+    };
+    let server = bound.map_err(|source| StartError::Listen {
+        key: "metrics.listen",
+        listen: listen.to_string(),
+        source,
+    })?;
+    let addresses = server.addrs();
+    Ok(Some((server.run(), addresses)))
 }
 
 /// The listeners for the start-up line; TCP ones with the port that was really taken.

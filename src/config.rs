@@ -4,6 +4,7 @@
 //! `identity.toml` at the top of the repository says what every key does; the structs here say what
 //! it becomes. Nothing outside this module reads files or the environment for settings.
 
+mod admin;
 mod advice;
 mod api;
 mod associations;
@@ -17,6 +18,7 @@ mod load;
 mod log;
 mod lookup;
 mod mailbox;
+mod metrics;
 mod reader;
 mod secret;
 mod server;
@@ -27,6 +29,7 @@ mod templates;
 mod tests;
 mod values;
 
+pub use admin::Admin;
 pub use api::Api;
 pub use associations::Associations;
 pub use email::{Email, MailTransport, Smtp, SmtpSecurity};
@@ -35,9 +38,10 @@ pub use federation::Federation;
 pub use keys::Keys;
 pub use limits::{Limits, Rate};
 pub use load::{LoadError, Loaded};
-pub use log::Log;
+pub use log::{Log, LogFormat};
 pub use lookup::Lookup;
 pub use mailbox::Mailbox;
+pub use metrics::Metrics;
 pub use reader::Problem;
 pub use secret::Secret;
 pub use server::{Listen, PublicUrl, Server, TrustedProxies};
@@ -70,6 +74,10 @@ pub struct Config {
     pub templates: Templates,
     /// How often a thing may be done.
     pub limits: Limits,
+    /// What monitoring sees.
+    pub metrics: Metrics,
+    /// How the operator's commands reach a running server.
+    pub admin: Admin,
     /// What is logged.
     pub log: Log,
 }
@@ -81,6 +89,7 @@ impl Default for Config {
         Self {
             keys: Keys::beside(&store.path),
             email: Email::of(&server.name, &store.path),
+            admin: Admin::within(&store.path),
             server,
             store,
             api: Api::default(),
@@ -90,6 +99,7 @@ impl Default for Config {
             federation: Federation::default(),
             templates: Templates::default(),
             limits: Limits::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }

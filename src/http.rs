@@ -6,6 +6,7 @@ mod email;
 mod error;
 mod keys;
 mod lookup;
+mod metrics;
 mod observe;
 mod pages;
 mod params;
@@ -14,6 +15,7 @@ mod routes;
 mod state;
 mod status;
 
+pub use metrics::{Monitoring, configure_monitoring};
 pub use observe::observe;
 pub use peer::ProxyTrust;
 pub use routes::configure;

@@ -6,7 +6,7 @@
 //! | row | modules | may name |
 //! |---|---|---|
 //! | 0 | [`types`], [`clock`] | nothing of ours |
-//! | 1 | [`random`], [`config`], [`signing`], [`templates`], [`net`] | row 0; of `config` only their own section |
+//! | 1 | [`random`], [`config`], [`signing`], [`templates`], [`net`], [`metrics`] | row 0; of `config` only their own section |
 //! | 2 | [`storage`], [`mail`], [`federation`], [`limits`] | rows 0 and 1; sled only in `storage`, lettre only in `mail`, the HTTP client only in `net` |
 //! | 3 | [`services`] | rows 0 to 2; no actix, no whole `Config`; no service names another service |
 //! | 4 | [`http`] | rows 0, 1, 3 and `limits` |
@@ -21,6 +21,7 @@ pub mod federation;
 pub mod http;
 pub mod limits;
 pub mod mail;
+pub mod metrics;
 pub mod net;
 pub mod random;
 pub mod services;

@@ -30,7 +30,7 @@ const ROWS: [&[&str]; 10] = [
     &["types"],
     &["clock"],
     &["config"],
-    &["random", "signing", "templates", "net"],
+    &["random", "signing", "templates", "net", "metrics"],
     &["storage", "mail", "sms", "federation", "limits"],
     &["services"],
     &["http"],
@@ -43,8 +43,9 @@ const ROWS: [&[&str]; 10] = [
 const EXCEPT: [(&str, &[&str]); 1] = [("http", &["storage", "mail", "sms", "federation"])];
 
 /// What of `config` is whose: modules below the services know no other setting.
-const SECTIONS: [(&str, &[&str]); 7] = [
+const SECTIONS: [(&str, &[&str]); 8] = [
     ("random", &[]),
+    ("metrics", &[]),
     ("signing", &[]),
     ("templates", &["Templates"]),
     ("net", &["Federation"]),
@@ -64,7 +65,8 @@ const SECTIONS: [(&str, &[&str]); 7] = [
 ];
 
 /// Crates and paths that are named only in these modules.
-const KEPT_IN: [(&str, &[&str]); 9] = [
+const KEPT_IN: [(&str, &[&str]); 10] = [
+    ("prometheus", &["metrics"]),
     ("sled", &["storage"]),
     ("lettre", &["mail"]),
     ("reqwest", &["net"]),

@@ -137,6 +137,7 @@ fn what_the_reference_shows_as_a_derived_default_is_one() {
         "keys.secret",
         "email.directory",
         "email.from",
+        "admin.socket",
         "email.smtp.port",
         "email.smtp.hello_name",
     ] {

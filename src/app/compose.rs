@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::{Deps, Keys, StartError};
 use crate::config::Config;
 use crate::http::{BodyLimits, ProxyTrust, RequestLog, State};
-use crate::limits::Limits;
+use crate::limits::{Action, Limits};
 use crate::mail::Mailer;
+use crate::metrics::Metrics;
 use crate::net::Resolver;
 use crate::services::associations::{Associations, AssociationsSettings};
 use crate::services::pubkeys::Pubkeys;
@@ -41,6 +44,7 @@ pub(super) fn state(
     let (keys, secret) = (Arc::new(keys.server), Arc::new(keys.secret));
     let templates = Arc::new(templates);
     let limits = Arc::new(Limits::new(&config.limits, Arc::clone(clock), random)?);
+    let metrics = Arc::new(Metrics::new(Action::ALL.map(Action::name))?);
     let server_name = &config.server.name;
     let validation = Validation::new(
         ValidationParts {
@@ -51,6 +55,7 @@ pub(super) fn state(
             secret,
             clock: Arc::clone(clock),
             random: random.clone(),
+            metrics: Arc::clone(&metrics),
         },
         ValidationSettings {
             server_name: server_name.clone(),
@@ -65,6 +70,7 @@ pub(super) fn state(
         store.clone(),
         Arc::clone(&keys),
         Arc::clone(clock),
+        Arc::clone(&metrics),
         AssociationsSettings {
             server_name: server_name.clone(),
             lifetime: config.associations.lifetime,
@@ -81,6 +87,8 @@ pub(super) fn state(
             max_body: usize::try_from(config.api.max_body).unwrap_or(usize::MAX),
             max_addresses: config.lookup.max_addresses,
         },
+        places: Arc::new(Semaphore::new(config.api.max_requests)),
+        metrics,
         request_log: Arc::new(RequestLog {
             random: random.clone(),
             clock: Arc::clone(clock),

@@ -7,8 +7,8 @@ use super::environment::Environment;
 use super::file::File;
 use super::reader::Reader;
 use super::{
-    Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup, Problem, Server,
-    Sessions, Store, Templates,
+    Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup, Metrics, Problem,
+    Server, Sessions, Store, Templates,
 };
 
 /// Where a file is looked for when none is named.
@@ -117,6 +117,8 @@ impl Config {
             federation: Federation::read(reader),
             templates: Templates::read(reader),
             limits: Limits::read(reader),
+            metrics: Metrics::read(reader),
+            admin: Admin::read(reader, &store),
             log: Log::read(reader),
             server,
             store,

@@ -10,14 +10,28 @@ use crate::types::Invalid;
 pub struct Log {
     /// Which messages, in the filter syntax of `env_logger`.
     pub level: String,
+    /// How a message is written.
+    pub format: LogFormat,
     /// Whether the line of a request has the client's address.
     pub client_ip: bool,
+}
+
+/// How a message of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people, with the time.
+    Text,
+    /// A JSON object a line.
+    Json,
+    /// A line with its priority for systemd's journal, which adds the time itself.
+    Journal,
 }
 
 impl Default for Log {
     fn default() -> Self {
         Self {
             level: "info".to_owned(),
+            format: LogFormat::Text,
             client_ip: true,
         }
     }
@@ -25,10 +39,19 @@ impl Default for Log {
 
 impl Log {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        const FORMATS: [(&str, LogFormat); 3] = [
+            ("text", LogFormat::Text),
+            ("json", LogFormat::Json),
+            ("journal", LogFormat::Journal),
+        ];
+        const FORMAT: Invalid = Invalid::expecting("\"text\", \"json\" or \"journal\"");
         let default = Self::default();
         let mut section = reader.section("log");
         Self {
             level: section.value("level", default.level, level),
+            format: section.value("format", default.format, |value| {
+                values::word(value, &FORMATS, FORMAT)
+            }),
             client_ip: section.value("client_ip", default.client_ip, values::boolean),
         }
     }

@@ -10,7 +10,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
-use crate::limits::Limited;
+use crate::limits::{Action, Limited};
 use crate::random::RandomError;
 use crate::services::associations::{BindError, LookupError, UnbindError};
 use crate::services::validation::ValidationError;
@@ -85,6 +85,7 @@ pub struct ApiError {
     message: Cow<'static, str>,
     more: Map<String, Value>,
     retry_after: Option<u64>,
+    limit: Option<Action>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -101,6 +102,7 @@ impl ApiError {
             message: message.into(),
             more: Map::new(),
             retry_after: None,
+            limit: None,
             cause: None,
         }
     }
@@ -131,6 +133,18 @@ impl ApiError {
             .more
             .insert("retry_after_ms".to_owned(), millis.into());
         error.retry_after = Some(millis.div_ceil(1000));
+        error.limit = Some(limited.action);
+        error
+    }
+
+    /// A 503 for a request that is one too many at once.
+    pub fn overloaded() -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrCode::Unknown,
+            "The server has too much to do at the moment; try again in a moment.",
+        );
+        error.retry_after = Some(1);
         error
     }
 
@@ -175,6 +189,7 @@ impl ApiError {
     pub fn report(&self) -> Report {
         Report {
             errcode: self.errcode,
+            limit: self.limit,
             cause: self.cause.as_deref().map(chain),
         }
     }
@@ -185,6 +200,8 @@ impl ApiError {
 pub struct Report {
     /// The errcode that the client was given.
     pub errcode: ErrCode,
+    /// The limit that was reached, if one was.
+    pub limit: Option<Action>,
     /// What the log should know and the client should not.
     pub cause: Option<String>,
 }

@@ -11,7 +11,8 @@ use super::error::{ApiError, Report};
 use super::peer::Peer;
 use super::routes::Route;
 use super::state::State;
-use crate::limits::{Action, Subject};
+use crate::limits::{Action, Limited, Subject};
+use crate::metrics::Answered;
 
 /// The headers that let any web client call any endpoint (identity service, "Web browser clients").
 const CORS: [(&str, &str); 5] = [
@@ -48,18 +49,22 @@ pub async fn observe<B: MessageBody + 'static>(
     let peer = Peer::find(&request, &log.trust);
     let method = request.method().clone();
 
-    let limited = peer.0.and_then(|ip| {
-        state
+    let place = state.places.try_acquire();
+    let _in_flight = state.metrics.in_flight();
+    let admitted = match (&place, peer.0) {
+        (Err(_), _) => {
+            state.metrics.overloaded();
+            Err(ApiError::overloaded())
+        }
+        (Ok(_), Some(ip)) => state
             .limits
             .take(Action::RequestsByIp, Subject::Ip(ip))
-            .err()
-    });
-    let mut response = match limited {
-        Some(limited) => {
-            let answer = ApiError::limited(&limited);
-            request.error_response(answer).map_into_right_body()
-        }
-        None => next.call(request).await?.map_into_left_body(),
+            .map_err(|limited: Limited| ApiError::limited(&limited)),
+        (Ok(_), None) => Ok(()),
+    };
+    let mut response = match admitted {
+        Ok(()) => next.call(request).await?.map_into_left_body(),
+        Err(refusal) => request.error_response(refusal).map_into_right_body(),
     };
 
     let headers = response.headers_mut();
@@ -78,6 +83,25 @@ pub async fn observe<B: MessageBody + 'static>(
     }
 
     let report = response.response().extensions().get::<Report>().cloned();
+    let route = response
+        .request()
+        .app_data::<Route>()
+        .map_or("unknown", Route::path);
+    let duration = log.clock.monotonic().saturating_sub(started);
+    let status = response.status().as_u16();
+    let errcode = report
+        .as_ref()
+        .map_or("-", |report| report.errcode.as_str());
+    state.metrics.answered(Answered {
+        route,
+        method: method.as_str(),
+        status,
+        errcode,
+        duration,
+    });
+    if let Some(action) = report.as_ref().and_then(|report| report.limit) {
+        state.metrics.limited(action.name());
+    }
     let line = Line {
         id: &id,
         client: log
@@ -86,15 +110,10 @@ pub async fn observe<B: MessageBody + 'static>(
             .flatten()
             .map(|ip| ip.to_string()),
         method: method.as_str(),
-        route: response
-            .request()
-            .app_data::<Route>()
-            .map_or("unknown", Route::path),
-        status: response.status().as_u16(),
-        errcode: report
-            .as_ref()
-            .map_or("-", |report| report.errcode.as_str()),
-        millis: log.clock.monotonic().saturating_sub(started).as_millis(),
+        route,
+        status,
+        errcode,
+        millis: duration.as_millis(),
     };
     line.write();
     if let Some(cause) = report.and_then(|report| report.cause) {

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::peer::ProxyTrust;
 use super::routes::Route;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::services::associations::Associations;
 use crate::services::pubkeys::Pubkeys;
@@ -29,6 +32,10 @@ pub struct State {
     pub limits: Arc<Limits>,
     /// How large a body may be.
     pub body_limits: BodyLimits,
+    /// A place for each request that may be answered at once.
+    pub places: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// How requests are logged.
     pub request_log: Arc<RequestLog>,
 }

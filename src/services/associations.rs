@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::signing::{CanonicalError, ServerKeys};
 use crate::storage::associations;
 use crate::storage::sessions::{self, Session};
@@ -78,6 +79,7 @@ pub struct Associations {
     store: Store,
     keys: Arc<ServerKeys>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     settings: AssociationsSettings,
 }
 
@@ -87,12 +89,14 @@ impl Associations {
         store: Store,
         keys: Arc<ServerKeys>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
         settings: AssociationsSettings,
     ) -> Self {
         Self {
             store,
             keys,
             clock,
+            metrics,
             settings,
         }
     }
@@ -130,6 +134,7 @@ impl Associations {
                 Ok(session.threepid)
             })
             .await?;
+        self.metrics.bound();
         Ok(self.sign(threepid.address(), &threepid, &record)?)
     }
 
@@ -159,7 +164,9 @@ impl Associations {
                 };
                 Ok(associations::remove(tx, &session.threepid, &mxid)?)
             })
-            .await
+            .await?;
+        self.metrics.unbound();
+        Ok(())
     }
 
     /// The signed association of a 3PID, with the address as it was asked for (identity service v1, `GET lookup`).
@@ -174,6 +181,7 @@ impl Associations {
         let found = self
             .store
             .read(|tx| tx.get::<AssociationsTable>(threepid))?;
+        self.metrics.looked_up(1);
         let now = self.clock.now();
         match found.filter(|record| now < record.not_after) {
             Some(record) => Ok(Some(self.sign(asked, threepid, &record)?)),
@@ -190,6 +198,7 @@ impl Associations {
         let records = self
             .store
             .read(|tx| tx.get_many::<AssociationsTable>(threepids))?;
+        self.metrics.looked_up(threepids.len());
         let holding = |record: AssociationRecord| (now < record.not_after).then_some(record.mxid);
         Ok(records
             .into_iter()

@@ -14,6 +14,7 @@ use self::attempt::{Attempt, Outcome};
 use crate::clock::Clock;
 use crate::limits::{Action, Limited, Limits, Subject};
 use crate::mail::{Mailer, SendError};
+use crate::metrics::{MailOutcome, Metrics, SessionEvent};
 use crate::random::{Random, RandomError};
 use crate::signing::ServerSecret;
 use crate::storage::sessions::{self, Session, ValidatedSession};
@@ -121,6 +122,7 @@ pub struct Validation {
     secret: Arc<ServerSecret>,
     clock: Arc<dyn Clock>,
     random: Random,
+    metrics: Arc<Metrics>,
     settings: ValidationSettings,
 }
 
@@ -140,6 +142,8 @@ pub struct ValidationParts {
     pub clock: Arc<dyn Clock>,
     /// Session ids.
     pub random: Random,
+    /// Counts sessions and mails.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Validation {
@@ -153,6 +157,7 @@ impl Validation {
             secret,
             clock,
             random,
+            metrics,
         } = parts;
         Self {
             store,
@@ -162,6 +167,7 @@ impl Validation {
             secret,
             clock,
             random,
+            metrics,
             settings,
         }
     }
@@ -210,6 +216,9 @@ impl Validation {
             .store
             .write(move |tx| plan::carry_out(tx, &wanted, &new_sid, now))
             .await?;
+        if planned.created {
+            self.metrics.session(SessionEvent::Created);
+        }
         let Some(message) = planned.message else {
             return Ok(planned.sid);
         };
@@ -334,7 +343,10 @@ impl Validation {
         };
         let outcome = self.store.write(move |tx| attempt.carry_out(tx)).await?;
         match outcome {
-            Outcome::Validated(session) => {
+            Outcome::Validated { session, first } => {
+                if first {
+                    self.metrics.session(SessionEvent::Validated);
+                }
                 let next_link = session.next_link.as_deref().map(NextLink::parse);
                 Ok(Confirmed {
                     next_link: next_link
@@ -350,6 +362,7 @@ impl Validation {
             Outcome::Wrong { burnt } => {
                 self.count_wrong_token(peer);
                 if burnt {
+                    self.metrics.session(SessionEvent::Burnt);
                     log::warn!("a session was burnt by too many wrong tokens");
                 }
                 Err(ValidationError::TokenIncorrect)
@@ -413,8 +426,14 @@ impl Validation {
             record.language.as_deref(),
             record.brand.as_deref(),
         )?;
-        self.mailer.send(email, mail).await?;
-        Ok(())
+        let sent = self.mailer.send(email, mail).await;
+        self.metrics.mail(match &sent {
+            Ok(()) => MailOutcome::Sent,
+            Err(SendError::Temporary(_)) => MailOutcome::Temporary,
+            Err(SendError::Message(_) | SendError::NoTransport) => MailOutcome::Failed,
+            Err(_) => MailOutcome::Refused,
+        });
+        Ok(sent?)
     }
 
     async fn give_attempt_back(

@@ -16,6 +16,8 @@ mod keys;
 mod limits;
 mod lookup;
 mod mail;
+mod metrics;
+mod overload;
 mod pages;
 mod status;
 mod support;

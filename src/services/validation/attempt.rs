@@ -20,10 +20,16 @@ pub(super) struct Attempt {
 
 /// What came of it.
 pub(super) enum Outcome {
-    Validated(ValidatedSession),
+    Validated {
+        session: ValidatedSession,
+        /// False if it was validated already.
+        first: bool,
+    },
     Expired,
     NoSession,
-    Wrong { burnt: bool },
+    Wrong {
+        burnt: bool,
+    },
 }
 
 impl Attempt {
@@ -41,11 +47,15 @@ impl Attempt {
         };
         Ok(match Session::at(self.sid.clone(), record, self.now) {
             Session::Expired => Outcome::Expired,
-            Session::Validated(session) if self.right => Outcome::Validated(session),
+            Session::Validated(session) if self.right => Outcome::Validated {
+                session,
+                first: false,
+            },
             Session::Validated(_) => Outcome::Wrong { burnt: false },
-            Session::Pending(session) if self.right => {
-                Outcome::Validated(session.validate(tx, self.now, self.lifetime)?)
-            }
+            Session::Pending(session) if self.right => Outcome::Validated {
+                session: session.validate(tx, self.now, self.lifetime)?,
+                first: true,
+            },
             Session::Pending(session) => Outcome::Wrong {
                 burnt: session.count_wrong_try(tx, self.tries)?,
             },

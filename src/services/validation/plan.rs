@@ -7,6 +7,8 @@ use crate::types::{Sid, Timestamp};
 /// The session of a request, once it is written.
 pub(super) struct Planned {
     pub(super) sid: Sid,
+    /// Whether it is a new one.
+    pub(super) created: bool,
     /// Set when a message goes out.
     pub(super) message: Option<PlannedMessage>,
 }
@@ -37,10 +39,15 @@ pub(super) fn carry_out(
     now: Timestamp,
 ) -> Result<Planned, StoreError> {
     let existing = sessions::pending_for(tx, &wanted.threepid, &wanted.client_secret, now)?;
+    let created = existing.is_none();
     let (sid, record, previous) = match existing {
         None => (new_sid.clone(), wanted.clone(), None),
         Some((sid, record)) if wanted.send_attempt <= record.send_attempt => {
-            return Ok(Planned { sid, message: None });
+            return Ok(Planned {
+                sid,
+                created,
+                message: None,
+            });
         }
         Some((sid, record)) => {
             let previous = record.send_attempt;
@@ -56,6 +63,7 @@ pub(super) fn carry_out(
     sessions::put(tx, &sid, &record)?;
     Ok(Planned {
         sid,
+        created,
         message: Some(PlannedMessage { record, previous }),
     })
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 /// Talks to one server; follows no redirects.
 #[derive(Clone)]
 pub struct Client {
+    address: SocketAddr,
     base: String,
     http: reqwest::Client,
 }
@@ -31,9 +32,15 @@ impl Client {
             .build()
             .unwrap();
         Self {
+            address,
             base: format!("http://{address}"),
             http,
         }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A request that the caller finishes.

@@ -25,6 +25,7 @@ pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 pub struct TestServer {
     pub clock: Arc<ManualClock>,
     pub client: Client,
+    pub monitoring: Option<Client>,
     pub sweeper: Arc<SessionSweeper>,
     pub config: Config,
     running: Running,
@@ -64,12 +65,14 @@ impl TestServer {
         };
         let app = App::build(config.clone(), deps).await.unwrap();
         let client = Client::new(app.local_addr().unwrap());
+        let monitoring = app.monitoring_addr().map(Client::new);
         let sweeper = app.session_sweeper();
         let (stop, stopping) = watch::channel(Stop::No);
         let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
             clock,
             client,
+            monitoring,
             sweeper,
             config,
             running: Running { stop, task },

@@ -1,0 +1,379 @@
+//! What the server counts of itself, and the text that Prometheus reads.
+//!
+//! Every label has a closed set of values, so that nobody outside can make the text grow: routes are those of the table,
+//! methods and errcodes those that there are. No address, user or secret is ever a label.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The upper bounds of the latency histogram, in seconds.
+const LATENCIES: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+
+/// The metrics could not be set up, or not be written out.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics failed: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+/// What became of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailOutcome {
+    /// The mail server took it, or it lies in the folder.
+    Sent,
+    /// It will never be taken.
+    Refused,
+    /// It was not taken now.
+    Temporary,
+    /// It could not be written: our own fault.
+    Failed,
+}
+
+impl MailOutcome {
+    const ALL: [Self; 4] = [Self::Sent, Self::Refused, Self::Temporary, Self::Failed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Refused => "refused",
+            Self::Temporary => "temporary",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What happened to a validation session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// A client asked for a new one.
+    Created,
+    /// The right token came.
+    Validated,
+    /// Too many wrong tokens came.
+    Burnt,
+}
+
+impl SessionEvent {
+    const ALL: [Self; 3] = [Self::Created, Self::Validated, Self::Burnt];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Validated => "validated",
+            Self::Burnt => "burnt",
+        }
+    }
+}
+
+/// One answered request.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// The path of the route table, or `unknown`.
+    pub route: &'a str,
+    /// The method, as it was sent.
+    pub method: &'a str,
+    /// The status.
+    pub status: u16,
+    /// The errcode, or `-`.
+    pub errcode: &'a str,
+    /// How long the answer took.
+    pub duration: Duration,
+}
+
+/// What a look at the server's parts shows at the moment of a scrape.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// What all files of the store take, in bytes.
+    pub bytes: u64,
+}
+
+/// The counters of one server. Counting takes no lock that anybody holds for long, and never fails.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    in_flight: IntGauge,
+    overloads: IntCounter,
+    limits: IntCounterVec,
+    mails: IntCounterVec,
+    sessions: IntCounterVec,
+    binds: IntCounter,
+    unbinds: IntCounter,
+    lookups: IntCounter,
+    lookup_addresses: IntCounter,
+    reloads: IntCounterVec,
+    store_bytes: IntGauge,
+}
+
+impl Metrics {
+    /// Counters at zero. `limits` are the names of all limits there are.
+    ///
+    /// # Errors
+    /// None with the metrics that there are; their library's type asks for it.
+    pub fn new<'a>(limits: impl IntoIterator<Item = &'a str>) -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help));
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help));
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let metrics = Self {
+            requests: counters(
+                "bindery_http_requests_total",
+                "Answered requests",
+                &["route", "method", "status", "errcode"],
+            )?,
+            durations: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "bindery_http_request_duration_seconds",
+                        "From the head of a request to its answer",
+                    )
+                    .buckets(LATENCIES.to_vec()),
+                    &["route"],
+                ),
+            )?,
+            in_flight: gauge(
+                "bindery_http_requests_in_flight",
+                "Requests that are being answered",
+            )?,
+            overloads: counter(
+                "bindery_http_overloads_total",
+                "Requests refused because api.max_requests were being answered",
+            )?,
+            limits: counters(
+                "bindery_limits_hit_total",
+                "Requests refused by a limit of [limits]",
+                &["action"],
+            )?,
+            mails: counters(
+                "bindery_mails_total",
+                "Mails by what became of them",
+                &["outcome"],
+            )?,
+            sessions: counters(
+                "bindery_sessions_total",
+                "Validation sessions by what happened to them",
+                &["event"],
+            )?,
+            binds: counter("bindery_binds_total", "Associations published")?,
+            unbinds: counter("bindery_unbinds_total", "Unbinds that were granted")?,
+            lookups: counter("bindery_lookups_total", "Lookups that were answered")?,
+            lookup_addresses: counter(
+                "bindery_lookup_addresses_total",
+                "Addresses that lookups asked for",
+            )?,
+            reloads: counters(
+                "bindery_reloads_total",
+                "Reloads of the configuration",
+                &["outcome"],
+            )?,
+            store_bytes: gauge(
+                "bindery_store_bytes",
+                "What the files of the store take on disk",
+            )?,
+            registry,
+        };
+        // A counter that is not there yet looks to an alert like one that was never raised.
+        for outcome in MailOutcome::ALL {
+            metrics.mails.with_label_values(&[outcome.name()]);
+        }
+        for event in SessionEvent::ALL {
+            metrics.sessions.with_label_values(&[event.name()]);
+        }
+        for action in limits {
+            metrics.limits.with_label_values(&[action]);
+        }
+        for outcome in RELOADS {
+            metrics.reloads.with_label_values(&[outcome]);
+        }
+        let info = Opts::new("bindery_build_info", "The version, as a label")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        register(&metrics.registry, IntGauge::with_opts(info))?.set(1);
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        metrics.registry.register(Box::new(process))?;
+        Ok(metrics)
+    }
+
+    /// Counts an answered request.
+    pub fn answered(&self, answered: Answered<'_>) {
+        let mut digits = [0; 3];
+        self.requests
+            .with_label_values(&[
+                answered.route,
+                known_method(answered.method),
+                status_text(answered.status, &mut digits),
+                answered.errcode,
+            ])
+            .inc();
+        self.durations
+            .with_label_values(&[answered.route])
+            .observe(answered.duration.as_secs_f64());
+    }
+
+    /// Counts a request as being answered, until what this gives is dropped.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a request that was one too many at once.
+    pub fn overloaded(&self) {
+        self.overloads.inc();
+    }
+
+    /// Counts a refusal by a limit of this name.
+    pub fn limited(&self, action: &str) {
+        self.limits.with_label_values(&[action]).inc();
+    }
+
+    /// Counts a mail.
+    pub fn mail(&self, outcome: MailOutcome) {
+        self.mails.with_label_values(&[outcome.name()]).inc();
+    }
+
+    /// Counts what happened to a session.
+    pub fn session(&self, event: SessionEvent) {
+        self.sessions.with_label_values(&[event.name()]).inc();
+    }
+
+    /// Counts a published association.
+    pub fn bound(&self) {
+        self.binds.inc();
+    }
+
+    /// Counts a granted unbind.
+    pub fn unbound(&self) {
+        self.unbinds.inc();
+    }
+
+    /// Counts a lookup of so many addresses.
+    pub fn looked_up(&self, addresses: usize) {
+        self.lookups.inc();
+        self.lookup_addresses
+            .inc_by(u64::try_from(addresses).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a reload that was carried out or refused.
+    pub fn reloaded(&self, carried_out: bool) {
+        let [done, refused] = RELOADS;
+        let outcome = if carried_out { done } else { refused };
+        self.reloads.with_label_values(&[outcome]).inc();
+    }
+
+    /// Everything in the text format of Prometheus, with the store as it is now.
+    ///
+    /// # Errors
+    /// When the library cannot write it.
+    pub fn text(&self, store: StoreFigures) -> Result<Vec<u8>, MetricsError> {
+        self.store_bytes
+            .set(i64::try_from(store.bytes).unwrap_or(i64::MAX));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// What a reload can come to.
+const RELOADS: [&str; 2] = ["done", "refused"];
+
+/// A request that is being answered.
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> Result<C, MetricsError> {
+    let collector = made?;
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// Clients may send any word as a method.
+fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 6] = ["GET", "POST", "OPTIONS", "HEAD", "PUT", "DELETE"];
+    let known = KNOWN.into_iter().find(|known| *known == method);
+    known.unwrap_or("other")
+}
+
+/// The three digits of a status, without an allocation.
+fn status_text(status: u16, digits: &mut [u8; 3]) -> &str {
+    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    *digits = [digit(status / 100), digit(status / 10), digit(status)];
+    std::str::from_utf8(digits).unwrap_or("000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.text(StoreFigures::default()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_was_counted_stands_in_the_text() {
+        let metrics = Metrics::new(["requests_by_ip"]).unwrap();
+        let request = metrics.in_flight();
+        metrics.answered(Answered {
+            route: "/x/{y}",
+            method: "GET",
+            status: 404,
+            errcode: "M_NOT_FOUND",
+            duration: Duration::from_millis(2),
+        });
+        metrics.looked_up(3);
+        metrics.looked_up(4);
+        let seen = text(&metrics);
+        for line in [
+            "bindery_http_requests_total{errcode=\"M_NOT_FOUND\",method=\"GET\",route=\"/x/{y}\",status=\"404\"} 1",
+            "bindery_http_request_duration_seconds_bucket{route=\"/x/{y}\",le=\"0.0025\"} 1",
+            "bindery_http_requests_in_flight 1",
+            "bindery_lookups_total 2",
+            "bindery_lookup_addresses_total 7",
+            "bindery_sessions_total{event=\"burnt\"} 0",
+            "bindery_limits_hit_total{action=\"requests_by_ip\"} 0",
+        ] {
+            assert!(seen.lines().any(|seen| seen == line), "{line}:\n{seen}");
+        }
+        assert!(seen.contains("process_resident_memory_bytes "));
+        assert!(seen.contains("bindery_build_info{version="));
+        drop(request);
+        assert!(text(&metrics).contains("bindery_http_requests_in_flight 0"));
+    }
+
+    #[test]
+    fn invented_methods_make_no_new_lines() {
+        let metrics = Metrics::new([]).unwrap();
+        for number in 0..100 {
+            metrics.answered(Answered {
+                route: "unknown",
+                method: &format!("M{number}"),
+                status: 405,
+                errcode: "M_UNRECOGNIZED",
+                duration: Duration::ZERO,
+            });
+        }
+        let text = text(&metrics);
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("bindery_http_requests_total{"))
+            .count();
+        assert_eq!(lines, 1, "{text}");
+    }
+}
