@@ -1,0 +1,98 @@
+//! The two servers that are compared over HTTP, in this process with the same settings: one worker, so that the other
+//! core of a small machine is left to the client.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use actix_web::{HttpResponse, HttpServer, web};
+use bindery::app::{App, Deps, Stop};
+use bindery::config::{Config, Listen};
+use serde_json::Value;
+use tokio::sync::watch;
+
+const WORKERS: usize = 1;
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// This server over the store in a folder, without limits; nothing is logged, because this process has no logger.
+    pub fn bindery(folder: &Path) -> Self {
+        let mut config = Config::default();
+        config.server.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
+        config.server.workers = WORKERS;
+        folder.clone_into(&mut config.store.path);
+        config.keys.file = folder.join("signing.key");
+        config.keys.secret = folder.join("secret.key");
+        config.email.directory = folder.join("outbox");
+        config.limits.enabled = false;
+        Self::start(async move |ready, stopping| {
+            let app = App::build(config, Deps::system()).await.unwrap();
+            ready.send(app.local_addr().unwrap()).unwrap();
+            app.run(stopping).await.unwrap();
+        })
+    }
+
+    /// Actix with one handler that answers this JSON on every path, and nothing around it.
+    pub fn bare(answer: Value) -> Self {
+        let answer = web::Data::new(answer);
+        Self::start(async move |ready, mut stopping| {
+            let server = HttpServer::new(move || {
+                actix_web::App::new()
+                    .app_data(answer.clone())
+                    .default_service(web::to(bare))
+            })
+            .disable_signals()
+            .workers(WORKERS)
+            .bind(("127.0.0.1", 0))
+            .unwrap();
+            ready.send(server.addrs()[0]).unwrap();
+            let server = server.run();
+            let handle = server.handle();
+            let serving = tokio::spawn(server);
+            stopping.wait_for(|stop| *stop != Stop::No).await.unwrap();
+            handle.stop(false).await;
+            serving.await.unwrap().unwrap();
+        })
+    }
+
+    fn start(
+        serve: impl AsyncFnOnce(mpsc::Sender<SocketAddr>, watch::Receiver<Stop>) + Send + 'static,
+    ) -> Self {
+        let (ready, listening) = mpsc::channel();
+        let (stop, stopping) = watch::channel(Stop::No);
+        let thread = thread::spawn(move || {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(serve(ready, stopping));
+        });
+        Self {
+            address: listening.recv().unwrap(),
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.send_replace(Stop::Now);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn bare(answer: web::Data<Value>) -> HttpResponse {
+    HttpResponse::Ok().json(&**answer)
+}
