@@ -19,10 +19,11 @@ pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Listen};
+use crate::federation::Ports;
 use crate::http::{self, Monitoring, State};
-use crate::mail::SetupError;
+use crate::mail;
 use crate::metrics::MetricsError;
-use crate::net::ResolveError;
+use crate::net::{ResolveError, SetupError};
 use crate::random::{Random, RandomError};
 use crate::services::health::Health;
 use crate::services::jobs::SessionSweeper;
@@ -49,6 +50,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Secrets and ids.
     pub random: Random,
+    /// Where homeservers listen that name no port.
+    pub homeserver_ports: Ports,
 }
 
 impl Deps {
@@ -57,6 +60,7 @@ impl Deps {
         Self {
             clock: Arc::new(SystemClock::new()),
             random: Random::system(),
+            homeserver_ports: Ports::default(),
         }
     }
 }
@@ -84,12 +88,15 @@ pub enum StartError {
     /// The templates.
     #[error(transparent)]
     Templates(#[from] TemplateError),
+    /// The way out to homeservers.
+    #[error(transparent)]
+    Net(#[from] SetupError),
     /// The resolver.
     #[error(transparent)]
     Resolver(#[from] ResolveError),
     /// The mail transport.
     #[error(transparent)]
-    Mailer(#[from] SetupError),
+    Mailer(#[from] mail::SetupError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),

@@ -4,6 +4,7 @@
 //! `identity.toml` at the top of the repository says what every key does; the structs here say what
 //! it becomes. Nothing outside this module reads files or the environment for settings.
 
+mod accounts;
 mod admin;
 mod advice;
 mod api;
@@ -29,8 +30,9 @@ mod templates;
 mod tests;
 mod values;
 
+pub use accounts::Accounts;
 pub use admin::Admin;
-pub use api::Api;
+pub use api::{Api, V1};
 pub use associations::Associations;
 pub use email::{Email, MailTransport, Smtp, SmtpSecurity};
 pub use environment::Environment;
@@ -66,6 +68,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// What a published association promises.
     pub associations: Associations,
+    /// Who may have an account.
+    pub accounts: Accounts,
     /// The bounds of lookups.
     pub lookup: Lookup,
     /// How homeservers are found and asked.
@@ -95,6 +99,7 @@ impl Default for Config {
             api: Api::default(),
             sessions: Sessions::default(),
             associations: Associations::default(),
+            accounts: Accounts::default(),
             lookup: Lookup::default(),
             federation: Federation::default(),
             templates: Templates::default(),

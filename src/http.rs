@@ -1,7 +1,9 @@
 //! Everything that knows actix: the route table, how a request is read, how an answer or an error looks, and one file a
 //! section of the specification. A handler extracts, calls one service function, and converts.
 
+mod accounts;
 mod associations;
+mod auth;
 mod email;
 mod error;
 mod keys;
@@ -18,5 +20,5 @@ mod status;
 pub use metrics::{Monitoring, configure_monitoring};
 pub use observe::observe;
 pub use peer::ProxyTrust;
-pub use routes::configure;
-pub use state::{BodyLimits, RequestLog, State};
+pub use routes::{Guard, Version, configure, listing};
+pub use state::{BodyLimits, RequestLog, State, V1Access};

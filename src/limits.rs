@@ -24,23 +24,29 @@ use crate::types::{ServerName, ThreePid};
 pub enum Action {
     /// Requests of any kind from one source.
     RequestsByIp,
+    /// Registrations from one source.
+    RegisterByIp,
     /// Mails to one address.
     EmailByAddress,
     /// Mails that one source asked for.
     EmailByIp,
     /// Wrong tokens from one source.
     WrongTokensByIp,
+    /// Unbinds by a homeserver's signature from one source.
+    UnbindsByIp,
     /// Fetches of one homeserver's keys.
     KeyFetchesByServer,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::RequestsByIp,
+        Self::RegisterByIp,
         Self::EmailByAddress,
         Self::EmailByIp,
         Self::WrongTokensByIp,
+        Self::UnbindsByIp,
         Self::KeyFetchesByServer,
     ];
 
@@ -48,9 +54,11 @@ impl Action {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RequestsByIp => "requests_by_ip",
+            Self::RegisterByIp => "register_by_ip",
             Self::EmailByAddress => "email_by_address",
             Self::EmailByIp => "email_by_ip",
             Self::WrongTokensByIp => "wrong_tokens_by_ip",
+            Self::UnbindsByIp => "unbinds_by_ip",
             Self::KeyFetchesByServer => "key_fetches_by_server",
         }
     }
@@ -58,9 +66,11 @@ impl Action {
     fn rates(self, settings: &config::Limits) -> &[Rate] {
         match self {
             Self::RequestsByIp => &settings.requests_by_ip,
+            Self::RegisterByIp => &settings.register_by_ip,
             Self::EmailByAddress => &settings.email_by_address,
             Self::EmailByIp => &settings.email_by_ip,
             Self::WrongTokensByIp => &settings.wrong_tokens_by_ip,
+            Self::UnbindsByIp => &settings.unbinds_by_ip,
             Self::KeyFetchesByServer => &settings.key_fetches_by_server,
         }
     }

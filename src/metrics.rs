@@ -73,6 +73,24 @@ impl SessionEvent {
     }
 }
 
+/// What a homeserver is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FederationCall {
+    /// Whose an `OpenID` token is.
+    Userinfo,
+    /// Whether it signed a request; its keys are fetched if they are not known.
+    Signature,
+}
+
+impl FederationCall {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Userinfo => "userinfo",
+            Self::Signature => "signature",
+        }
+    }
+}
+
 /// One answered request.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
@@ -109,11 +127,19 @@ pub struct Metrics {
     unbinds: IntCounter,
     lookups: IntCounter,
     lookup_addresses: IntCounter,
+    federation: IntCounterVec,
     reloads: IntCounterVec,
     store_bytes: IntGauge,
 }
 
 impl Metrics {
+    /// Counts a question to a homeserver, or a check of its signature; `outcome` is one of a closed set.
+    pub fn federation(&self, call: FederationCall, outcome: &'static str) {
+        self.federation
+            .with_label_values(&[call.name(), outcome])
+            .inc();
+    }
+
     /// Counters at zero. `limits` are the names of all limits there are.
     ///
     /// # Errors
@@ -171,6 +197,11 @@ impl Metrics {
             lookup_addresses: counter(
                 "bindery_lookup_addresses_total",
                 "Addresses that lookups asked for",
+            )?,
+            federation: counters(
+                "bindery_federation_calls_total",
+                "Questions to homeservers, and checks of their signatures, by how they went",
+                &["call", "outcome"],
             )?,
             reloads: counters(
                 "bindery_reloads_total",

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::types::Sid;
+use crate::types::{AccessToken, Sid};
 
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -45,5 +45,15 @@ impl Random {
     /// When the operating system's source fails.
     pub fn id(&self) -> Result<String, RandomError> {
         Ok(URL_SAFE_NO_PAD.encode(self.bytes::<16>()?))
+    }
+
+    /// A new access token: 256 bits as 43 characters.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn access_token(&self) -> Result<AccessToken, RandomError> {
+        Ok(AccessToken::presented(
+            &URL_SAFE_NO_PAD.encode(self.bytes::<32>()?),
+        ))
     }
 }

@@ -1,11 +1,13 @@
 //! What the server does, free of HTTP. No service names another; what two of them need lives in `storage`.
 
+pub mod accounts;
 pub mod associations;
 pub mod health;
 pub mod jobs;
 pub mod pubkeys;
 pub mod validation;
 
+pub use crate::federation::{FederationError, Outcome, SignedRequest};
 pub use crate::mail::SendError;
 pub use crate::storage::StoreError;
 pub use crate::storage::sessions::ValidatedSession;

@@ -3,6 +3,7 @@
 //! [`Store::write`] hands a closure to the one writer thread, [`Store::read`] gives a consistent view. Nothing above this
 //! module knows what the tables are kept in.
 
+pub mod accounts;
 pub mod associations;
 mod codec;
 mod index;

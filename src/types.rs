@@ -1,6 +1,7 @@
 //! Parsed values. Each has a private field and a `parse` that is the only way in, so that whoever holds one knows that
 //! it is well formed, and in canonical form where there is one.
 
+mod access_token;
 mod email;
 mod identifiers;
 mod key_state;
@@ -9,6 +10,7 @@ mod next_link;
 mod secrets;
 mod timestamp;
 
+pub use access_token::{AccessToken, AccessTokenHash};
 pub use email::Email;
 pub use identifiers::{KeyId, ServerName, Sid, UserId};
 pub use key_state::KeyState;

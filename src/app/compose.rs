@@ -6,16 +6,19 @@ use tokio::sync::Semaphore;
 
 use super::{Deps, Keys, StartError};
 use crate::config::Config;
-use crate::http::{BodyLimits, ProxyTrust, RequestLog, State};
-use crate::limits::{Action, Limits};
+use crate::federation::Federation;
+use crate::http::{BodyLimits, ProxyTrust, RequestLog, State, V1Access};
+use crate::limits::{Action, Limits, Subject};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::net::Resolver;
-use crate::services::associations::{Associations, AssociationsSettings};
+use crate::services::accounts::Accounts;
+use crate::services::associations::{Associations, AssociationsParts, AssociationsSettings};
 use crate::services::pubkeys::Pubkeys;
 use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
 use crate::storage::Store;
 use crate::templates::Templates;
+use crate::types::ServerName;
 
 /// What mails are written and sent with. Must be called within a tokio runtime, on which they are sent.
 ///
@@ -39,7 +42,7 @@ pub(super) fn state(
     store: &Store,
     keys: Keys,
 ) -> Result<State, StartError> {
-    let Deps { clock, random } = deps;
+    let Deps { clock, random, .. } = deps;
     let (mailer, templates) = mail(config, deps)?;
     let (keys, secret) = (Arc::new(keys.server), Arc::new(keys.secret));
     let templates = Arc::new(templates);
@@ -66,18 +69,39 @@ pub(super) fn state(
             next_link_hosts: config.api.next_link_hosts.clone(),
         },
     );
-    let associations = Associations::new(
+    let federation = federation(config, deps, &limits)?;
+    let accounts = Accounts::new(
         store.clone(),
-        Arc::clone(&keys),
+        federation.clone(),
+        Arc::clone(&limits),
         Arc::clone(clock),
+        random.clone(),
         Arc::clone(&metrics),
+        config.accounts.clone(),
+    );
+    let associations = Associations::new(
+        AssociationsParts {
+            store: store.clone(),
+            keys: Arc::clone(&keys),
+            federation,
+            limits: Arc::clone(&limits),
+            clock: Arc::clone(clock),
+            metrics: Arc::clone(&metrics),
+        },
         AssociationsSettings {
             server_name: server_name.clone(),
             lifetime: config.associations.lifetime,
+            accounts: config.accounts.clone(),
+            our_names: our_names(config),
         },
     );
     Ok(State {
         server_name: server_name.clone(),
+        v1: Arc::new(V1Access {
+            level: config.api.v1,
+            sources: config.api.v1_sources.clone(),
+        }),
+        accounts: Arc::new(accounts),
         validation: Arc::new(validation),
         associations: Arc::new(associations),
         pubkeys: Arc::new(Pubkeys::new(store.clone(), keys)),
@@ -99,4 +123,31 @@ pub(super) fn state(
             client_ip: config.log.client_ip,
         }),
     })
+}
+
+fn federation(
+    config: &Config,
+    deps: &Deps,
+    limits: &Arc<Limits>,
+) -> Result<Federation, StartError> {
+    let limits = Arc::clone(limits);
+    let key_fetches = Box::new(move |server: &ServerName| {
+        limits
+            .take(Action::KeyFetchesByServer, Subject::Server(server))
+            .map_err(|limited| limited.retry_after)
+    });
+    Ok(Federation::with_ports(
+        &config.federation,
+        Arc::clone(&deps.clock),
+        key_fetches,
+        tokio::runtime::Handle::current(),
+        deps.homeserver_ports,
+    )?)
+}
+
+/// The names that homeservers may call this server by.
+fn our_names(config: &Config) -> Vec<String> {
+    let names = std::iter::once(&config.server.name).chain(&config.server.aliases);
+    let authority = config.server.public_url.authority().to_owned();
+    names.map(ToString::to_string).chain([authority]).collect()
 }

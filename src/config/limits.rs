@@ -18,12 +18,16 @@ pub struct Limits {
     pub enabled: bool,
     /// Requests from one address.
     pub requests_by_ip: Vec<Rate>,
+    /// Registrations from one address.
+    pub register_by_ip: Vec<Rate>,
     /// Mails to one e-mail address.
     pub email_by_address: Vec<Rate>,
     /// Mails asked for from one address.
     pub email_by_ip: Vec<Rate>,
     /// Wrong tokens from one address.
     pub wrong_tokens_by_ip: Vec<Rate>,
+    /// Unbinds by a homeserver's signature from one address.
+    pub unbinds_by_ip: Vec<Rate>,
     /// Times that the keys of one homeserver are fetched.
     pub key_fetches_by_server: Vec<Rate>,
 }
@@ -56,9 +60,11 @@ impl Default for Limits {
         Self {
             enabled: true,
             requests_by_ip: default_rate(600, Duration::from_mins(1)),
+            register_by_ip: default_rate(30, hour),
             email_by_address: default_rate(5, hour),
             email_by_ip: default_rate(30, hour),
             wrong_tokens_by_ip: default_rate(60, hour),
+            unbinds_by_ip: default_rate(60, hour),
             key_fetches_by_server: default_rate(10, Duration::from_mins(1)),
         }
     }
@@ -78,6 +84,7 @@ impl Limits {
         Self {
             enabled: section.value("enabled", default.enabled, values::boolean),
             requests_by_ip: section.value("requests_by_ip", default.requests_by_ip, rates),
+            register_by_ip: section.value("register_by_ip", default.register_by_ip, rates),
             email_by_address: section.value("email_by_address", default.email_by_address, rates),
             email_by_ip: section.value("email_by_ip", default.email_by_ip, rates),
             wrong_tokens_by_ip: section.value(
@@ -85,6 +92,7 @@ impl Limits {
                 default.wrong_tokens_by_ip,
                 rates,
             ),
+            unbinds_by_ip: section.value("unbinds_by_ip", default.unbinds_by_ip, rates),
             key_fetches_by_server: section.value(
                 "key_fetches_by_server",
                 default.key_fetches_by_server,

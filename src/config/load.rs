@@ -7,8 +7,8 @@ use super::environment::Environment;
 use super::file::File;
 use super::reader::Reader;
 use super::{
-    Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup, Metrics, Problem,
-    Server, Sessions, Store, Templates,
+    Accounts, Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup,
+    Metrics, Problem, Server, Sessions, Store, Templates,
 };
 
 /// Where a file is looked for when none is named.
@@ -113,6 +113,7 @@ impl Config {
             email: Email::read(reader, &server, &store),
             sessions: Sessions::read(reader),
             associations: Associations::read(reader),
+            accounts: Accounts::read(reader),
             lookup: Lookup::read(reader),
             federation: Federation::read(reader),
             templates: Templates::read(reader),

@@ -15,6 +15,8 @@ use crate::types::{Invalid, ServerName};
 pub struct Server {
     /// The name that signatures are made under.
     pub name: ServerName,
+    /// Other names that homeservers may call this server by.
+    pub aliases: Vec<ServerName>,
     /// Where clients reach the server; links in mails start with it.
     pub public_url: PublicUrl,
     /// Where connections are accepted; at least one.
@@ -29,6 +31,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             name: ServerName::localhost(),
+            aliases: Vec::new(),
             public_url: PublicUrl("http://localhost:8090".to_owned()),
             listen: vec![Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)))],
             workers: 0,
@@ -186,11 +189,16 @@ impl Server {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         const WORKERS: Invalid = Invalid::expecting("a number from 0 (one a core) to 1024");
         const TEXT: Invalid = Invalid::expecting("a text, in quotes");
+        const ALIASES: Invalid =
+            Invalid::expecting("a list of server names such as [\"old.example.org\"]");
         let default = Self::default();
         let mut section = reader.section("server");
         Self {
             name: section.value("name", default.name, |value| {
                 values::text(value, name, TEXT)
+            }),
+            aliases: section.value("aliases", default.aliases, |value| {
+                values::list(value, name, ALIASES)
             }),
             public_url: section.value("public_url", default.public_url, |value| {
                 values::text(value, PublicUrl::parse, TEXT)

@@ -83,7 +83,10 @@ impl RemoteKeys {
             return Err(KeyProblem::Unreadable);
         }
         // Keys of other algorithms are not known here, and do no harm.
-        let keys: Vec<_> = keys.iter().filter_map(|(id, key)| key_of(id, key)).collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .filter_map(|(id, key)| key_of(id, key))
+            .collect();
         let mut signed = false;
         for (id, key) in &keys {
             match verify_json(object, server.as_str(), id, key) {

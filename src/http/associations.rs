@@ -2,11 +2,15 @@
 //!
 //! <https://spec.matrix.org/v1.19/identity-service-api/#establishing-associations>
 
-use actix_web::{HttpResponse, web};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::auth::Caller;
 use super::error::ApiError;
 use super::params::{FromParams, Params, Refused};
+use super::peer::Peer;
+use crate::services::SignedRequest;
 use crate::services::associations::{Associations, UnbindError};
 use crate::services::validation::{Validation, ValidationError};
 use crate::types::{ClientSecret, Invalid, Medium, Sid, ThreePid, UserId};
@@ -37,6 +41,7 @@ impl FromParams for GetValidated {
 /// # Errors
 /// 404 `M_NO_VALID_SESSION`; 400 `M_SESSION_EXPIRED`, `M_SESSION_NOT_VALIDATED`.
 pub async fn get_validated_3pid(
+    _: Caller,
     validation: web::Data<Validation>,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
@@ -81,8 +86,10 @@ impl FromParams for Bind {
 /// <https://spec.matrix.org/v1.19/identity-service-api/#post_matrixidentityv23pidbind>
 ///
 /// # Errors
-/// 404 `M_NO_VALID_SESSION`; 400 `M_SESSION_EXPIRED`, `M_SESSION_NOT_VALIDATED`.
+/// 404 `M_NO_VALID_SESSION`; 400 `M_SESSION_EXPIRED`, `M_SESSION_NOT_VALIDATED`; 403 `M_UNAUTHORIZED` for a user who is
+/// not the account's own, `M_FORBIDDEN` for one whose homeserver is not served.
 pub async fn bind(
+    caller: Caller,
     associations: web::Data<Associations>,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
@@ -91,7 +98,9 @@ pub async fn bind(
         client_secret,
         mxid,
     } = params.read()?;
-    let association = associations.bind(sid, &client_secret, mxid).await?;
+    let association = associations
+        .bind(sid, &client_secret, mxid, caller.mxid())
+        .await?;
     Ok(HttpResponse::Ok().json(association))
 }
 
@@ -131,24 +140,56 @@ fn threepid(value: &Value) -> Result<Option<ThreePid>, Invalid> {
 
 /// `POST /_matrix/identity/{api/v1,v2}/3pid/unbind`
 ///
-/// Removes the association of a 3PID with a user, for whoever proves the 3PID by a session.
+/// Removes the association of a 3PID with a user, for whoever proves the 3PID by a session, or for the user's homeserver,
+/// which signs the request. Takes no token; one that is shown is ignored.
 ///
 /// <https://spec.matrix.org/v1.19/identity-service-api/#post_matrixidentityv23pidunbind>
 ///
 /// # Errors
-/// 403 `M_FORBIDDEN` without proof; 400 `M_SESSION_EXPIRED`, `M_SESSION_NOT_VALIDATED`.
+/// 403 `M_FORBIDDEN` without proof or for a false signature; 400 `M_SESSION_EXPIRED`, `M_SESSION_NOT_VALIDATED`; 502 or
+/// 504 when the homeserver's keys cannot be had.
 pub async fn unbind(
     associations: web::Data<Associations>,
+    peer: Peer,
+    http: HttpRequest,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
+    let content = Value::Object(params.fields().clone());
     let Unbind {
         mxid,
         threepid,
         session,
     } = params.read()?;
-    let ((sid, client_secret), threepid) = session.zip(threepid).ok_or(UnbindError::Forbidden)?;
-    associations
-        .unbind_by_session(sid, &client_secret, mxid, threepid)
-        .await?;
+    if let Some((sid, client_secret)) = session {
+        let threepid = threepid.ok_or(UnbindError::Forbidden)?;
+        associations
+            .unbind_by_session(sid, &client_secret, mxid, threepid)
+            .await?;
+    } else {
+        let request = signed_request(&http, &content);
+        associations
+            .unbind_by_homeserver(request, mxid, threepid, peer.0)
+            .await?;
+    }
     Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// What a homeserver signed: the request as it arrived, from `/_matrix` on.
+fn signed_request<'a>(http: &'a HttpRequest, content: &'a Value) -> SignedRequest<'a> {
+    let target = http
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    let start = target.find("/_matrix").unwrap_or_default();
+    SignedRequest {
+        authorization: http
+            .headers()
+            .get_all(header::AUTHORIZATION)
+            .filter_map(|value| value.to_str().ok())
+            .collect(),
+        method: http.method().as_str(),
+        uri: target.get(start..).unwrap_or_default(),
+        content,
+        our_names: &[],
+    }
 }

@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::auth::Caller;
 use super::error::{ApiError, ErrCode};
 use super::pages;
 use super::params::{FromParams, Params, Refused};
@@ -66,6 +67,7 @@ fn send_attempt(value: &Value) -> Result<u64, Invalid> {
 /// # Errors
 /// 400 `M_INVALID_EMAIL`, `M_EMAIL_SEND_ERROR`; 429 over a limit.
 pub async fn request_token(
+    _: Caller,
     validation: web::Data<Validation>,
     templates: web::Data<Templates>,
     peer: Peer,
@@ -131,6 +133,7 @@ fn token(value: &Value) -> Result<Token, Invalid> {
 /// # Errors
 /// 400 `M_TOKEN_INCORRECT`, `M_SESSION_EXPIRED`, `M_NO_VALID_SESSION`, each with `"success": false`.
 pub async fn submit_token(
+    _: Caller,
     validation: web::Data<Validation>,
     peer: Peer,
     params: Params,

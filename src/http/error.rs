@@ -12,9 +12,10 @@ use serde_json::{Map, Value, json};
 
 use crate::limits::{Action, Limited};
 use crate::random::RandomError;
+use crate::services::accounts::RegisterError;
 use crate::services::associations::{BindError, LookupError, UnbindError};
 use crate::services::validation::ValidationError;
-use crate::services::{SendError, StoreError};
+use crate::services::{FederationError, Outcome, SendError, StoreError};
 
 /// The errcodes that this server answers (specification, "Standard error response").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +50,10 @@ pub enum ErrCode {
     TooLarge,
     /// Our own failure.
     Unknown,
+    /// No or no valid access token, or not this account's business.
+    Unauthorized,
+    /// The token to be ended is unknown.
+    UnknownToken,
     /// The path, method or medium is not served.
     Unrecognized,
 }
@@ -72,6 +77,8 @@ impl ErrCode {
             Self::TokenIncorrect => "M_TOKEN_INCORRECT",
             Self::TooLarge => "M_TOO_LARGE",
             Self::Unknown => "M_UNKNOWN",
+            Self::Unauthorized => "M_UNAUTHORIZED",
+            Self::UnknownToken => "M_UNKNOWN_TOKEN",
             Self::Unrecognized => "M_UNRECOGNIZED",
         }
     }
@@ -264,6 +271,59 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<RegisterError> for ApiError {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::NotAllowed => {
+                Self::new(StatusCode::FORBIDDEN, ErrCode::Forbidden, NOT_SERVED)
+            }
+            RegisterError::Federation(error) => match error.outcome() {
+                Outcome::Success | Outcome::Rejected | Outcome::Forged => Self::new(
+                    StatusCode::UNAUTHORIZED,
+                    ErrCode::Unauthorized,
+                    "The homeserver does not vouch for this token.",
+                )
+                .caused_by(error),
+                Outcome::Refused => Self::invalid_param(
+                    "matrix_server_name",
+                    "a homeserver at an address that this server may connect to",
+                )
+                .caused_by(error),
+                _ => error.into(),
+            },
+            RegisterError::Limited(limited) => Self::limited(&limited),
+            RegisterError::Random(error) => error.into(),
+            RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FederationError> for ApiError {
+    /// A homeserver that cannot be asked is a failure of the way there.
+    fn from(error: FederationError) -> Self {
+        if let FederationError::KeyFetchLimited { retry_after, .. } = &error {
+            let limited = Limited {
+                action: Action::KeyFetchesByServer,
+                retry_after: *retry_after,
+            };
+            return Self::limited(&limited);
+        }
+        let (status, message) = match error.outcome() {
+            Outcome::Timeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "The homeserver did not answer in time.",
+            ),
+            Outcome::BadAnswer => (
+                StatusCode::BAD_GATEWAY,
+                "The homeserver's answer cannot be used.",
+            ),
+            _ => (StatusCode::BAD_GATEWAY, "The homeserver cannot be reached."),
+        };
+        Self::new(status, ErrCode::Unknown, message).caused_by(error)
+    }
+}
+
+const NOT_SERVED: &str = "This server does not serve users of this homeserver.";
 const NO_SESSION: &str = "There is no session with this `sid` and `client_secret`.";
 const EXPIRED: &str = "The session has expired; ask for a new token.";
 const NOT_VALIDATED: &str = "The session's token has not been submitted yet.";
@@ -328,6 +388,14 @@ impl From<BindError> for ApiError {
             BindError::NotValidated => {
                 Self::bad_request(ErrCode::SessionNotValidated, NOT_VALIDATED)
             }
+            BindError::OtherUser => Self::new(
+                StatusCode::FORBIDDEN,
+                ErrCode::Unauthorized,
+                "`mxid` must be the user that the access token belongs to.",
+            ),
+            BindError::NotServed => {
+                Self::new(StatusCode::FORBIDDEN, ErrCode::Forbidden, NOT_SERVED)
+            }
             BindError::Sign(error) => Self::internal(error),
             BindError::Store(error) => error.into(),
         }
@@ -346,6 +414,17 @@ impl From<UnbindError> for ApiError {
             UnbindError::NotValidated => {
                 Self::bad_request(ErrCode::SessionNotValidated, NOT_VALIDATED)
             }
+            UnbindError::Federation(error) => match error.outcome() {
+                // A homeserver reads 400, 404 and 501 as "not supported", and forgets the binding.
+                Outcome::Success | Outcome::Rejected | Outcome::Forged => Self::new(
+                    StatusCode::FORBIDDEN,
+                    ErrCode::Forbidden,
+                    "The signature of this request is missing, malformed or false.",
+                )
+                .caused_by(error),
+                _ => error.into(),
+            },
+            UnbindError::Limited(limited) => Self::limited(&limited),
             UnbindError::Store(error) => error.into(),
         }
     }

@@ -8,7 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
 use super::error::{ApiError, Report};
-use super::peer::Peer;
+use super::peer;
 use super::routes::Route;
 use super::state::State;
 use crate::limits::{Action, Limited, Subject};
@@ -46,7 +46,7 @@ pub async fn observe<B: MessageBody + 'static>(
     let log = &state.request_log;
     let started = log.clock.monotonic();
     let id = log.random.id().unwrap_or_default();
-    let peer = Peer::find(&request, &log.trust);
+    let (client, peer) = peer::find(&request, &log.trust, &state.v1.sources);
     let method = request.method().clone();
 
     let place = state.places.try_acquire();
@@ -106,7 +106,7 @@ pub async fn observe<B: MessageBody + 'static>(
         id: &id,
         client: log
             .client_ip
-            .then_some(peer.0)
+            .then_some(client)
             .flatten()
             .map(|ip| ip.to_string()),
         method: method.as_str(),

@@ -103,6 +103,28 @@ impl Params {
         read.map_err(|invalid| self.reject(name, invalid))
     }
 
+    /// An optional field of any JSON type, read by `parse`; `null` counts as absent.
+    ///
+    /// # Errors
+    /// When it is refused by `parse`.
+    pub fn optional_value<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Refused> {
+        match self.fields.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => parse(value)
+                .map(Some)
+                .map_err(|invalid| self.reject(name, invalid)),
+        }
+    }
+
+    /// All fields as they came, those that nobody knows included.
+    pub fn fields(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+
     /// Records that a required field is missing.
     pub fn miss(&mut self, name: &'static str) -> Refused {
         self.missing.push(name);

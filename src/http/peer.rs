@@ -8,6 +8,8 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest};
 use ipnet::IpNet;
 
+use super::routes::Version;
+
 /// From whom `X-Forwarded-For` is believed.
 #[derive(Debug, Clone)]
 pub struct ProxyTrust {
@@ -68,17 +70,37 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
     ip.ok().map(|ip| ip.to_canonical())
 }
 
-/// The client's address, as far as it is known; none behind a unix socket whose proxy does not say.
+/// The address that limits count a client by; none where it is not known, as behind a unix socket whose proxy does not
+/// say, and none for homeservers that call v1.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub Option<IpAddr>);
 
-impl Peer {
-    /// Finds the client's address and keeps it with the request.
-    pub(super) fn find(request: &ServiceRequest, trust: &ProxyTrust) -> Self {
-        let peer = Self(trust.client(request.request().peer_addr(), request.headers()));
-        request.extensions_mut().insert(peer);
-        peer
+/// Set on calls of v1 from where the operator expects homeservers.
+#[derive(Debug, Clone, Copy)]
+struct FromV1Source;
+
+/// Whether a call of v1 comes from where the operator expects homeservers.
+pub(super) fn is_v1_source(request: &ServiceRequest) -> bool {
+    request.extensions().contains::<FromV1Source>()
+}
+
+/// Finds the client's address, and keeps with the request what limits count it by: nothing for a homeserver that calls
+/// v1 for all of its users.
+pub(super) fn find(
+    request: &ServiceRequest,
+    trust: &ProxyTrust,
+    v1_sources: &[IpNet],
+) -> (Option<IpAddr>, Peer) {
+    let address = trust.client(request.request().peer_addr(), request.headers());
+    let is_v1 = request.path().starts_with(Version::V1.prefix());
+    let is_source =
+        is_v1 && address.is_some_and(|ip| v1_sources.iter().any(|source| source.contains(&ip)));
+    let peer = Peer(address.filter(|_| !is_source));
+    request.extensions_mut().insert(peer);
+    if is_source {
+        request.extensions_mut().insert(FromV1Source);
     }
+    (address, peer)
 }
 
 impl FromRequest for Peer {

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{
-    FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError as _, web,
+    Error, FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError as _, web,
 };
 use serde_json::json;
 
 use super::error::{ApiError, ErrCode};
 use super::state::State;
-use super::{associations, email, keys, lookup, pages, status};
+use super::{accounts, associations, email, keys, lookup, pages, peer, status};
+use crate::config::V1;
 
 /// Which version of the API a route belongs to. It decides who may call and how a body may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +29,8 @@ pub enum Version {
 }
 
 impl Version {
-    const fn prefix(self) -> &'static str {
+    /// What its paths begin with.
+    pub(super) const fn prefix(self) -> &'static str {
         match self {
             Self::V1 => "/_matrix/identity/api/v1",
             Self::V2 => "/_matrix/identity/v2",
@@ -58,39 +63,116 @@ impl Route {
     }
 }
 
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Anybody.
+    Open,
+    /// On v2, who has a token; on v1 anybody.
+    Token,
+}
+
 /// One line of the table.
 struct Endpoint {
     version: Version,
+    /// The lowest level of v1 at which it is served; v2 is always.
+    level: V1,
+    guard: Guard,
     method: Method,
     path: &'static str,
     route: actix_web::Route,
 }
 
-fn on<F, Args>(version: Version, method: Method, path: &'static str, handler: F) -> Vec<Endpoint>
+/// What is said of a line of the table besides its path.
+#[derive(Clone, Copy)]
+struct Place {
+    version: Version,
+    level: V1,
+    guard: Guard,
+}
+
+fn on<F, Args>(place: Place, method: &Method, path: &'static str, handler: F) -> Vec<Endpoint>
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let route = web::method(method.clone()).to(handler);
+    let Place {
+        version,
+        level,
+        guard,
+    } = place;
     vec![Endpoint {
         version,
-        method,
+        level,
+        guard,
+        method: method.clone(),
         path,
-        route,
+        route: web::method(method.clone()).to(handler),
     }]
 }
 
-/// The same handler for v1 and v2.
-fn both<F, Args>(method: &Method, path: &'static str, handler: F) -> Vec<Endpoint>
+/// A call of v1 alone, which asks nobody who they are.
+fn v1<F, Args>(level: V1, method: &Method, path: &'static str, handler: F) -> Vec<Endpoint>
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let mut endpoints = on(Version::V1, method.clone(), path, handler.clone());
-    endpoints.extend(on(Version::V2, method.clone(), path, handler));
+    let place = Place {
+        version: Version::V1,
+        level,
+        guard: Guard::Open,
+    };
+    on(place, method, path, handler)
+}
+
+/// A call of v2 alone.
+fn v2<F, Args>(guard: Guard, method: &Method, path: &'static str, handler: F) -> Vec<Endpoint>
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let place = Place {
+        version: Version::V2,
+        level: V1::Off,
+        guard,
+    };
+    on(place, method, path, handler)
+}
+
+/// The same call on v1, from a level on, and on v2, behind its guard.
+fn both<F, Args>(
+    level: V1,
+    guard: Guard,
+    method: &Method,
+    path: &'static str,
+    handler: F,
+) -> Vec<Endpoint>
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let mut endpoints = v1(level, method, path, handler.clone());
+    endpoints.extend(v2(guard, method, path, handler));
     endpoints
+}
+
+/// What has no version.
+fn plain<F, Args>(method: &Method, path: &'static str, handler: F) -> Vec<Endpoint>
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let place = Place {
+        version: Version::None,
+        level: V1::Off,
+        guard: Guard::Open,
+    };
+    on(place, method, path, handler)
 }
 
 /// A page answers `HEAD` as it answers `GET`: showing it changes nothing.
@@ -100,50 +182,66 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let mut endpoints = on(Version::None, Method::GET, path, handler.clone());
-    endpoints.extend(on(Version::None, Method::HEAD, path, handler));
+    let mut endpoints = plain(&Method::GET, path, handler.clone());
+    endpoints.extend(plain(&Method::HEAD, path, handler));
     endpoints
 }
 
 #[rustfmt::skip]
 fn table() -> Vec<Endpoint> {
-    use Version::{V1, V2, None};
-    let (get, post) = (Method::GET, Method::POST);
+    use Guard::{Open, Token};
+    use V1::{Delegate, Full, Off};
+    let (get, post) = (&Method::GET, &Method::POST);
     [
         // Versions and status
-        on(None, get.clone(), "/_matrix/identity/versions", status::versions),
-        on(V1, get.clone(), "", status::status),
-        on(V2, get.clone(), "", status::status),
+        plain(get, "/_matrix/identity/versions", status::versions),
+        v1(Full, get, "", status::status),
+        v2(Open, get, "", status::status),
+        // Accounts
+        v2(Open, post, "/account/register", accounts::register),
+        v2(Token, get, "/account", accounts::account),
+        v2(Token, post, "/account/logout", accounts::logout),
         // Keys
-        both(&get, "/pubkey/isvalid", keys::is_valid),
-        both(&get, "/pubkey/ephemeral/isvalid", keys::is_valid_ephemeral),
-        both(&get, "/pubkey/{keyId}", keys::public_key),
+        both(Off, Open, get, "/pubkey/isvalid", keys::is_valid),
+        both(Off, Open, get, "/pubkey/ephemeral/isvalid", keys::is_valid_ephemeral),
+        both(Off, Open, get, "/pubkey/{keyId}", keys::public_key),
         // E-mail
-        on(V1, post.clone(), "/validate/email/requestToken", email::request_token),
-        on(V1, post.clone(), "/validate/email/submitToken", email::submit_token),
-        on(V1, get.clone(), "/validate/email/submitToken", email::submit_token_by_link),
+        both(Delegate, Token, post, "/validate/email/requestToken", email::request_token),
+        both(Delegate, Token, post, "/validate/email/submitToken", email::submit_token),
+        both(Off, Open, get, "/validate/email/submitToken", email::submit_token_by_link),
         // Associations
-        on(V1, get.clone(), "/3pid/getValidated3pid", associations::get_validated_3pid),
-        on(V1, post.clone(), "/3pid/bind", associations::bind),
-        on(V1, post.clone(), "/3pid/unbind", associations::unbind),
+        both(Delegate, Token, get, "/3pid/getValidated3pid", associations::get_validated_3pid),
+        both(Full, Token, post, "/3pid/bind", associations::bind),
+        both(Full, Open, post, "/3pid/unbind", associations::unbind),
         // Lookup
-        on(V1, get, "/lookup", lookup::lookup),
-        on(V1, post.clone(), "/bulk_lookup", lookup::bulk_lookup),
+        v1(Full, get, "/lookup", lookup::lookup),
+        v1(Full, post, "/bulk_lookup", lookup::bulk_lookup),
         // Pages
         page("/", pages::home),
         page("/verify/email", pages::confirm),
-        on(None, post, "/verify/email", pages::confirmed),
+        plain(post, "/verify/email", pages::confirmed),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
+/// Every route with its method, path and guard, for whoever wants to walk the table.
+pub fn listing() -> Vec<(Version, Method, String, Guard)> {
+    let line = |endpoint: Endpoint| {
+        let path = format!("{}{}", endpoint.version.prefix(), endpoint.path);
+        (endpoint.version, endpoint.method, path, endpoint.guard)
+    };
+    table().into_iter().map(line).collect()
+}
+
 /// Puts the table, the answers for everything else, and the shared state into an application.
 pub fn configure(app: &mut web::ServiceConfig, state: &State) {
     let mut resources: BTreeMap<(Version, &'static str), Vec<Endpoint>> = BTreeMap::new();
     let mut order = Vec::new();
-    for endpoint in table() {
+    let is_served =
+        |endpoint: &Endpoint| endpoint.version != Version::V1 || endpoint.level <= state.v1.level;
+    for endpoint in table().into_iter().filter(is_served) {
         let place = (endpoint.version, endpoint.path);
         let endpoints = resources.entry(place).or_default();
         if endpoints.is_empty() {
@@ -153,15 +251,41 @@ pub fn configure(app: &mut web::ServiceConfig, state: &State) {
     }
     for (version, path) in order {
         let endpoints = resources.remove(&(version, path)).unwrap_or_default();
-        app.service(resource(version, path, endpoints));
+        let delegated = endpoints
+            .iter()
+            .any(|endpoint| endpoint.level == V1::Delegate);
+        let resource = resource(version, path, endpoints);
+        if version == Version::V1 && state.v1.level == V1::Delegate && delegated {
+            app.service(resource.wrap(from_fn(only_from_v1_sources)));
+        } else {
+            app.service(resource);
+        }
     }
     app.app_data(web::Data::new(state.clone()))
         .app_data(web::Data::new(state.body_limits))
         .app_data(web::Data::from(state.validation.clone()))
+        .app_data(web::Data::from(state.accounts.clone()))
         .app_data(web::Data::from(state.associations.clone()))
         .app_data(web::Data::from(state.pubkeys.clone()))
         .app_data(web::Data::from(state.templates.clone()))
         .default_service(web::to(unknown_path));
+}
+
+/// Refuses delegated calls, but for links that people follow, from elsewhere than the homeservers next door.
+async fn only_from_v1_sources<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let is_link = request.method() == Method::GET && request.path().contains("/submitToken");
+    if is_link || request.method() == Method::OPTIONS || peer::is_v1_source(&request) {
+        return next.call(request).await;
+    }
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        ErrCode::Forbidden,
+        "This server serves version 1 only to homeservers that its operator names.",
+    )
+    .into())
 }
 
 fn resource(version: Version, path: &str, endpoints: Vec<Endpoint>) -> actix_web::Resource {

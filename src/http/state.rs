@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use tokio::sync::Semaphore;
 
 use super::peer::ProxyTrust;
 use super::routes::Route;
+use crate::config::V1;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::random::Random;
+use crate::services::accounts::Accounts;
 use crate::services::associations::Associations;
 use crate::services::pubkeys::Pubkeys;
 use crate::services::validation::Validation;
@@ -20,6 +24,10 @@ use crate::types::ServerName;
 pub struct State {
     /// The name that pages show.
     pub server_name: ServerName,
+    /// How much of version 1 is served, and to whom.
+    pub v1: Arc<V1Access>,
+    /// Accounts.
+    pub accounts: Arc<Accounts>,
     /// Sessions and tokens.
     pub validation: Arc<Validation>,
     /// Associations.
@@ -38,6 +46,14 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// How requests are logged.
     pub request_log: Arc<RequestLog>,
+}
+
+/// How much of version 1 is served, and to whom.
+pub struct V1Access {
+    /// How much.
+    pub level: V1,
+    /// The networks of homeservers that call it.
+    pub sources: Vec<IpNet>,
 }
 
 /// What the request line in the log needs.

@@ -1,12 +1,16 @@
 //! Publishing the link between a 3PID and a user, taking it back, and answering who is bound.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::config;
+use crate::federation::{Federation, FederationError, Outcome, SignedRequest};
+use crate::limits::{Action, Limited, Limits, Subject};
+use crate::metrics::{FederationCall, Metrics};
 use crate::signing::{CanonicalError, ServerKeys};
 use crate::storage::associations;
 use crate::storage::sessions::{self, Session};
@@ -21,6 +25,10 @@ pub struct AssociationsSettings {
     pub server_name: ServerName,
     /// How long a new association promises to hold.
     pub lifetime: Duration,
+    /// Whose users are served.
+    pub accounts: config::Accounts,
+    /// The names that homeservers may call this server by.
+    pub our_names: Vec<String>,
 }
 
 /// Why a bind was refused.
@@ -35,6 +43,12 @@ pub enum BindError {
     /// Nobody has submitted the token yet.
     #[error("the session is not validated")]
     NotValidated,
+    /// An account binds for another user.
+    #[error("the user is not the account's own")]
+    OtherUser,
+    /// The user's homeserver is not served here.
+    #[error("users of this homeserver are not served")]
+    NotServed,
     /// The association could not be signed.
     #[error("the association could not be signed")]
     Sign(#[from] CanonicalError),
@@ -55,6 +69,12 @@ pub enum UnbindError {
     /// Nobody has submitted the token yet.
     #[error("the session is not validated")]
     NotValidated,
+    /// The homeserver's signature is false, or cannot be checked.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
+    /// Too much from one source.
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -76,43 +96,51 @@ pub type SignedAssociation = Map<String, Value>;
 
 /// The service.
 pub struct Associations {
-    store: Store,
-    keys: Arc<ServerKeys>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    parts: AssociationsParts,
     settings: AssociationsSettings,
+}
+
+/// What associations are put together from.
+pub struct AssociationsParts {
+    /// The store.
+    pub store: Store,
+    /// What associations are signed with.
+    pub keys: Arc<ServerKeys>,
+    /// Checks what homeservers signed.
+    pub federation: Federation,
+    /// Counts unbinds.
+    pub limits: Arc<Limits>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts what is done.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Associations {
     /// The service over its parts.
-    pub fn new(
-        store: Store,
-        keys: Arc<ServerKeys>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        settings: AssociationsSettings,
-    ) -> Self {
-        Self {
-            store,
-            keys,
-            clock,
-            metrics,
-            settings,
-        }
+    pub fn new(parts: AssociationsParts, settings: AssociationsSettings) -> Self {
+        Self { parts, settings }
     }
 
     /// Binds the 3PID that the session proves to the user, in place of whoever it was bound to, and answers the signed
-    /// association (identity service, `POST 3pid/bind`).
+    /// association (identity service, `POST 3pid/bind`). On v2 an `account` binds for itself only.
     ///
     /// # Errors
-    /// When the session does not prove anything now.
+    /// When the session does not prove anything now, or the user is another's or not served here.
     pub async fn bind(
         &self,
         sid: Sid,
         client_secret: &ClientSecret,
         mxid: UserId,
+        account: Option<&UserId>,
     ) -> Result<SignedAssociation, BindError> {
-        let now = self.clock.now();
+        if account.is_some_and(|account| *account != mxid) {
+            return Err(BindError::OtherUser);
+        }
+        if !self.settings.accounts.allows(mxid.server_name()) {
+            return Err(BindError::NotServed);
+        }
+        let now = self.parts.clock.now();
         let secret = client_secret.hash();
         let record = AssociationRecord {
             mxid,
@@ -122,6 +150,7 @@ impl Associations {
         };
         let stored = record.clone();
         let threepid = self
+            .parts
             .store
             .write(move |tx| -> Result<_, BindError> {
                 let session = match sessions::find(tx, &sid, &secret, now)? {
@@ -134,7 +163,7 @@ impl Associations {
                 Ok(session.threepid)
             })
             .await?;
-        self.metrics.bound();
+        self.parts.metrics.bound();
         Ok(self.sign(threepid.address(), &threepid, &record)?)
     }
 
@@ -150,9 +179,10 @@ impl Associations {
         mxid: UserId,
         threepid: ThreePid,
     ) -> Result<(), UnbindError> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let secret: ClientSecretHash = client_secret.hash();
-        self.store
+        self.parts
+            .store
             .write(move |tx| -> Result<(), UnbindError> {
                 let session = match sessions::find(tx, &sid, &secret, now)? {
                     Some(Session::Expired) => return Err(UnbindError::Expired),
@@ -165,8 +195,52 @@ impl Associations {
                 Ok(associations::remove(tx, &session.threepid, &mxid)?)
             })
             .await?;
-        self.metrics.unbound();
+        self.parts.metrics.unbound();
         Ok(())
+    }
+
+    /// Removes the association of the 3PID with the user, if the user's own homeserver signed the request. The address
+    /// may be none that can be bound: then there is nothing to remove (identity service, `POST 3pid/unbind`).
+    ///
+    /// # Errors
+    /// When the signature is false, or the homeserver's keys cannot be had.
+    pub async fn unbind_by_homeserver(
+        &self,
+        request: SignedRequest<'_>,
+        mxid: UserId,
+        threepid: Option<ThreePid>,
+        peer: Option<IpAddr>,
+    ) -> Result<(), UnbindError> {
+        if let Some(ip) = peer {
+            self.parts
+                .limits
+                .take(Action::UnbindsByIp, Subject::Ip(ip))?;
+        }
+        let request = SignedRequest {
+            our_names: &self.settings.our_names,
+            ..request
+        };
+        // Nobody else's keys are fetched for a user of this homeserver.
+        if request.claimed_origin()?.as_str() != mxid.server_name() {
+            return Err(UnbindError::Forbidden);
+        }
+        let verified = self.parts.federation.verify_request(&request).await;
+        let outcome = verified
+            .as_ref()
+            .map_or_else(FederationError::outcome, |_| Outcome::Success);
+        self.parts
+            .metrics
+            .federation(FederationCall::Signature, outcome.name());
+        verified?;
+        let Some(threepid) = threepid else {
+            return Ok(());
+        };
+        self.parts
+            .store
+            .write(move |tx| -> Result<(), UnbindError> {
+                Ok(associations::remove(tx, &threepid, &mxid)?)
+            })
+            .await
     }
 
     /// The signed association of a 3PID, with the address as it was asked for (identity service v1, `GET lookup`).
@@ -179,10 +253,11 @@ impl Associations {
         threepid: &ThreePid,
     ) -> Result<Option<SignedAssociation>, LookupError> {
         let found = self
+            .parts
             .store
             .read(|tx| tx.get::<AssociationsTable>(threepid))?;
-        self.metrics.looked_up(1);
-        let now = self.clock.now();
+        self.parts.metrics.looked_up(1);
+        let now = self.parts.clock.now();
         match found.filter(|record| now < record.not_after) {
             Some(record) => Ok(Some(self.sign(asked, threepid, &record)?)),
             None => Ok(None),
@@ -194,11 +269,12 @@ impl Associations {
     /// # Errors
     /// When the store fails.
     pub fn lookup_many(&self, threepids: &[ThreePid]) -> Result<Vec<Option<UserId>>, LookupError> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let records = self
+            .parts
             .store
             .read(|tx| tx.get_many::<AssociationsTable>(threepids))?;
-        self.metrics.looked_up(threepids.len());
+        self.parts.metrics.looked_up(threepids.len());
         let holding = |record: AssociationRecord| (now < record.not_after).then_some(record.mxid);
         Ok(records
             .into_iter()
@@ -222,7 +298,8 @@ impl Associations {
         );
         object.insert("not_after".to_owned(), record.not_after.as_millis().into());
         object.insert("ts".to_owned(), record.ts.as_millis().into());
-        self.keys
+        self.parts
+            .keys
             .current()
             .sign_json(&self.settings.server_name, &mut object)?;
         Ok(object)

@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tables::{
-    AssociationRecord, EphemeralKeyRecord, MetaName, MetaRecord, Nothing, SessionRecord, SidRecord,
+    AccountRecord, AssociationRecord, EphemeralKeyRecord, MetaName, MetaRecord, Nothing,
+    SessionRecord, SidRecord,
 };
-use crate::types::{ClientSecretHash, Medium, Sid, ThreePid, UserId};
+use crate::types::{AccessTokenHash, ClientSecretHash, Medium, Sid, ThreePid, UserId};
 
 /// A key of a table, or the first parts of one.
 pub trait Key: Clone + Send + Sync + 'static {
@@ -67,6 +68,7 @@ impl Record for SidRecord {}
 impl Record for AssociationRecord {}
 impl Record for Nothing {}
 impl Record for EphemeralKeyRecord {}
+impl Record for AccountRecord {}
 impl Record for MetaRecord {}
 
 fn encode_text(text: &str, out: &mut Vec<u8>) {
@@ -132,6 +134,16 @@ impl Key for ThreePid {
 }
 
 impl Key for ClientSecretHash {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(Self::from_bytes)
+    }
+}
+
+impl Key for AccessTokenHash {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_bytes());
     }
@@ -223,6 +235,8 @@ mod tests {
         );
         stands_as(&(email(), hash), &format!("|01000b|a@b.example|{digest}|"));
         stands_as(&(user, email()), "|0004|@u:s|01000b|a@b.example");
+        let token = AccessTokenHash::from_bytes([7; 32]);
+        stands_as(&token, &format!("|{}|", "07".repeat(32)));
         stands_as(&[7; 32], &format!("|{}|", "07".repeat(32)));
         stands_as(&MetaName::KeyStates, "|000a|key_states");
     }
@@ -292,6 +306,12 @@ mod tests {
         };
         is_written_as(&association, &format!("01{}010203", text("@u:s")));
         assert_eq!(hex(&Nothing {}.to_bytes().unwrap()), "01");
+        let account = AccountRecord {
+            mxid: UserId::parse("@u:s").unwrap(),
+            created: Timestamp::from_millis(1),
+            last_used: Timestamp::from_millis(2),
+        };
+        is_written_as(&account, &format!("01{}0102", text("@u:s")));
         let key = EphemeralKeyRecord {
             valid_since: Timestamp::from_millis(5),
         };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{Key, Record};
 use super::{StoreError, Tx};
-use crate::types::{ClientSecretHash, KeyState, Sid, ThreePid, Timestamp, UserId};
+use crate::types::{AccessTokenHash, ClientSecretHash, KeyState, Sid, ThreePid, Timestamp, UserId};
 
 /// A table: a name, a number that stands in files, and what its rows look like.
 pub trait Table: 'static {
@@ -54,6 +54,8 @@ pub(super) const TABLES: &[TableInfo] = &[
     info::<Associations>(),
     info::<AssociationsByUser>(),
     info::<EphemeralKeys>(),
+    info::<Accounts>(),
+    info::<AccountsByUser>(),
     info::<Meta>(),
 ];
 
@@ -161,6 +163,37 @@ impl Table for EphemeralKeys {
 pub struct EphemeralKeyRecord {
     /// Since when the key is valid.
     pub valid_since: Timestamp,
+}
+
+/// Accounts by access token.
+pub enum Accounts {}
+
+impl Table for Accounts {
+    const NAME: &'static str = "accounts";
+    const ID: u8 = 8;
+    type Key = AccessTokenHash;
+    type Record = AccountRecord;
+}
+
+/// An account as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// The user that the token stands for.
+    pub mxid: UserId,
+    /// When the token was given out.
+    pub created: Timestamp,
+    /// When it was last used, give or take a day.
+    pub last_used: Timestamp,
+}
+
+/// The same accounts by user.
+pub enum AccountsByUser {}
+
+impl Table for AccountsByUser {
+    const NAME: &'static str = "accounts by user";
+    const ID: u8 = 9;
+    type Key = (UserId, AccessTokenHash);
+    type Record = Nothing;
 }
 
 /// Facts about the server itself, by name.

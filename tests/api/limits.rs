@@ -138,11 +138,13 @@ async fn a_source_makes_only_so_many_requests_of_any_kind() {
         };
         assert_ne!(server.client.get(path, &[]).await.status, 429);
     }
-    let answer = server.client.get(GET_VALIDATED, &[]).await;
+    let answer = server.client.get("/", &[]).await;
     answer.refused(429, "M_LIMIT_EXCEEDED");
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     assert!(!answer.header("x-request-id").is_empty());
     assert!(!answer.header("retry-after").is_empty());
+    let homeserver = server.client.get(GET_VALIDATED, &[]).await;
+    homeserver.refused(400, "M_MISSING_PARAMS");
     server.advance(Duration::from_hours(1));
     server.client.get("/_matrix/identity/v2", &[]).await.ok();
 }

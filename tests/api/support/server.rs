@@ -8,6 +8,7 @@ use std::time::Duration;
 use bindery::app::{App, Deps, Stop};
 use bindery::clock::{Clock as _, ManualClock};
 use bindery::config::{Config, Listen};
+use bindery::federation::Ports;
 use bindery::random::Random;
 use bindery::services::jobs::SessionSweeper;
 use bindery::types::Timestamp;
@@ -62,6 +63,7 @@ impl TestServer {
         let deps = Deps {
             clock: clock.clone(),
             random: Random::system(),
+            homeserver_ports: Ports::default(),
         };
         let app = App::build(config.clone(), deps).await.unwrap();
         let client = Client::new(app.local_addr().unwrap());
