@@ -128,11 +128,7 @@ impl Federation {
     ) -> Result<ServerName, FederationError> {
         let signatures = request.signatures()?;
         let destinations = signatures.destinations(request.our_names)?;
-        let ids: Vec<KeyId> = signatures
-            .by_key
-            .iter()
-            .map(|(id, _)| id.clone())
-            .collect();
+        let ids: Vec<KeyId> = signatures.by_key.iter().map(|(id, _)| id.clone()).collect();
         let keys = self.keys(&signatures.origin, ids).await?;
         signatures.verify(request, &destinations, &keys)?;
         Ok(signatures.origin)

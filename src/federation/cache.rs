@@ -42,7 +42,11 @@ impl<V> Cache<V> {
     pub async fn turn(&self, server: &str) -> OwnedMutexGuard<()> {
         let turn = {
             let mut slots = self.lock();
-            Arc::clone(&slots.get_or_insert_mut(server.to_owned(), Slot::default).turn)
+            Arc::clone(
+                &slots
+                    .get_or_insert_mut(server.to_owned(), Slot::default)
+                    .turn,
+            )
         };
         turn.lock_owned().await
     }

@@ -118,7 +118,11 @@ impl Discovery {
                 return Ok(Endpoint {
                     host: host.to_owned(),
                     authority: server.as_str().to_owned(),
-                    targets: services.into_iter().take(MOST_TARGETS).map(target).collect(),
+                    targets: services
+                        .into_iter()
+                        .take(MOST_TARGETS)
+                        .map(target)
+                        .collect(),
                 });
             }
         }
