@@ -1,4 +1,4 @@
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -102,23 +102,19 @@ impl RequestError {
     }
 }
 
-/// The error of TLS that lies somewhere below, often within one of the system.
-fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
-    let mut cause = error.source();
-    while let Some(current) = cause {
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return Some(tls.clone());
-        }
-        let within = current
-            .downcast_ref::<io::Error>()
-            .and_then(|error| error.get_ref())
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(tls) = within {
-            return Some(tls.clone());
-        }
-        cause = current.source();
+/// The error of TLS that lies somewhere below, at times within several of the system.
+fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls.clone());
     }
-    None
+    // What an error of the system wraps is not its source, but the start of its chain.
+    let within = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    match within {
+        Some(inner) => tls_error(inner),
+        None => tls_error(error.source()?),
+    }
 }
 
 fn innermost(error: &reqwest::Error) -> String {

@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn exceptions_hold_and_denials_win() {
         let guard = guard(
-            &["10.0.0.66", "1.1.1.0/24"],
-            &["10.0.0.0/8", "1.1.1.0/24", "::1"],
+            &["10.0.0.66/32", "1.1.1.0/24"],
+            &["10.0.0.0/8", "1.1.1.0/24", "::1/128"],
         );
         check(&guard, "10.0.0.1").unwrap();
         check(&guard, "::1").unwrap();
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn an_excepted_gateway_does_not_lead_where_one_may_not_go() {
         let guard = guard(
-            &["9.9.9.9"],
+            &["9.9.9.9/32"],
             &["64:ff9b::/96", "::ffff:0:0/96", "2002::/16", "2001::/32"],
         );
         check(&guard, "64:ff9b::808:808").unwrap();

@@ -12,6 +12,7 @@ mod answers;
 mod associations;
 mod bodies;
 mod email;
+mod federation;
 mod keys;
 mod limits;
 mod lookup;

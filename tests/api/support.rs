@@ -3,6 +3,8 @@
 
 pub mod authority;
 pub mod client;
+pub mod dns;
+pub mod homeserver;
 pub mod mailbox;
 pub mod server;
 pub mod smtp;
