@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, V1};
 use crate::federation::Ports;
 use crate::http::{self, Monitoring, State};
 use crate::mail;
@@ -166,6 +166,12 @@ impl App {
             key.id(),
             config.store.path.display(),
         );
+        if config.api.v1 == V1::Full {
+            log::warn!(
+                "version 1 of the API, which asks for no token, is open to whoever reaches this \
+                 server (api.v1)"
+            );
+        }
         let sweeper = Arc::new(SessionSweeper::new(store.clone(), deps.clock));
         Ok(Self {
             server,

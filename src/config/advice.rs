@@ -1,4 +1,4 @@
-use super::{Config, MailTransport, V1};
+use super::{Config, MailTransport};
 use crate::types::ServerName;
 
 impl Config {
@@ -25,13 +25,6 @@ impl Config {
                 "`server.public_url` is {url}: links in mails lead there, which works on this \
                  machine only"
             ));
-        }
-        if self.api.v1 == V1::Full && is_public {
-            advice.push(
-                "`api.v1` is \"full\": the deprecated version 1 of the API, which asks for no token, \
-                 is open to whoever reaches this server"
-                    .to_owned(),
-            );
         }
         if self.email.transport == MailTransport::File {
             advice.push(format!(

@@ -9,7 +9,7 @@ use actix_web::{Error, web};
 
 use super::error::{ApiError, Report};
 use super::peer;
-use super::routes::Route;
+use super::routes::{Route, ignore_trailing_slash};
 use super::state::State;
 use crate::limits::{Action, Limited, Subject};
 use crate::metrics::Answered;
@@ -34,9 +34,10 @@ const CORS: [(&str, &str); 5] = [
 /// # Errors
 /// None of its own: a refusal is an answer.
 pub async fn observe<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    ignore_trailing_slash(&mut request);
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return next
             .call(request)

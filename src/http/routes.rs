@@ -5,7 +5,7 @@ use std::future::ready;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{Method, StatusCode, Uri, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{
     Error, FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError as _, web,
@@ -249,6 +249,8 @@ pub fn configure(app: &mut web::ServiceConfig, state: &State) {
         }
         endpoints.push(endpoint);
     }
+    // Actix tries one route after the other: plain texts cost nothing, patterns do.
+    order.sort_by_key(|(_, path)| path.contains('{'));
     for (version, path) in order {
         let endpoints = resources.remove(&(version, path)).unwrap_or_default();
         let delegated = endpoints
@@ -288,21 +290,25 @@ async fn only_from_v1_sources<B: MessageBody>(
     .into())
 }
 
+/// A trailing slash is tolerated: routes are found without it, and the request stays as it was sent. To say the same
+/// in the routes would make each of them a pattern.
+pub(super) fn ignore_trailing_slash(request: &mut ServiceRequest) {
+    let without = request.uri().path().strip_suffix('/');
+    let without = without.filter(|path| !path.is_empty());
+    if let Some(uri) = without.and_then(|path| Uri::try_from(path).ok()) {
+        request.match_info_mut().get_mut().update(&uri);
+    }
+}
+
 fn resource(version: Version, path: &str, endpoints: Vec<Endpoint>) -> actix_web::Resource {
     let path = format!("{}{path}", version.prefix());
-    // A trailing slash is tolerated; the root has one already.
-    let pattern = if path == "/" {
-        path.clone()
-    } else {
-        format!("{path}{{slash:/?}}")
-    };
     let mut allowed: Vec<String> = endpoints
         .iter()
         .map(|endpoint| endpoint.method.to_string())
         .collect();
     allowed.push(Method::OPTIONS.to_string());
     let allowed = allowed.join(", ");
-    let mut resource = web::resource(pattern).app_data(Route { path, version });
+    let mut resource = web::resource(path.as_str()).app_data(Route { path, version });
     for endpoint in endpoints {
         resource = resource.route(endpoint.route);
     }
