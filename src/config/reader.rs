@@ -324,9 +324,10 @@ fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k String> {
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
         .or_else(|| {
-            let has_section = name.contains('.') || name.contains("__");
+            // A variable that stands for a whole section ends like many a key.
+            let is_section = name.starts_with("BINDERY_") && !name.contains("__");
             known
                 .iter()
-                .find(|candidate| has_section && last(candidate) == last(name))
+                .find(|candidate| !is_section && last(candidate) == last(name))
         })
 }

@@ -8,6 +8,7 @@
     reason = "a test that meets something unexpected should stop right there"
 )]
 
+mod accounts;
 mod answers;
 mod associations;
 mod bodies;
@@ -23,3 +24,4 @@ mod pages;
 mod status;
 mod support;
 mod templates;
+mod unbind;

@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod client;
 pub mod dns;
+pub mod federated;
 pub mod homeserver;
 pub mod mailbox;
 pub mod server;
