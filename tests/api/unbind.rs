@@ -64,7 +64,8 @@ async fn the_users_homeserver_unbinds_under_any_name_of_ours() {
     ] {
         for path in [uri(), UNBIND.to_owned()] {
             let body = body(&site.user("alice"), "Alice@Example.org");
-            let header = site.signed(destination, &path, &body);
+            let signed = site.signed(destination, &path, &body);
+            let header = format!("{signed},destination=\"{destination}\"");
             let answer = site.unbind_signed(&path, &body, &[header]).await;
             assert_eq!(answer.ok(), json!({}), "{destination} {path}");
             assert!(!site.is_bound().await, "{destination} {path}");
