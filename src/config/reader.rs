@@ -126,7 +126,13 @@ impl<'a> Reader<'a> {
             .keys()
             .filter(|name| !known.contains(name))
         {
-            let near = did_you_mean(nearest(name, &known));
+            // Of a whole section, no single key was meant.
+            let is_section = |section: &&str| Environment::variable(section) == *name;
+            let near = if self.sections.iter().any(is_section) {
+                String::new()
+            } else {
+                did_you_mean(nearest(name, &known))
+            };
             self.problems.push(Problem::new(
                 name,
                 format!("this variable stands for no key{near}"),

@@ -122,6 +122,15 @@ async fn a_homeserver_that_stops_half_way_is_left_when_time_is_up() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_left_when_time_is_up() {
+    let rig = Rig::with(impatient).await;
+    rig.dns.host("hs.example", "127.0.0.1");
+    let (_listener, address) = trap().await;
+    let server = format!("hs.example:{}", address.port());
+    failed(rig.ask(&server).await, Outcome::Timeout);
+}
+
+#[tokio::test]
 async fn an_answer_of_5_mb_is_not_read() {
     let text = reply(Reply::Large, Outcome::BadAnswer).await;
     assert!(text.contains("federation.max_response"), "{text}");
