@@ -329,10 +329,5 @@ fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k String> {
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-        .or_else(|| {
-            let has_section = name.contains('.') || name.contains("__");
-            known
-                .iter()
-                .find(|candidate| has_section && last(candidate) == last(name))
-        })
+        .or_else(|| known.iter().find(|candidate| last(candidate) == last(name)))
 }

@@ -168,7 +168,7 @@ async fn keys_that_the_server_did_not_sign_are_refused() {
 
 #[tokio::test]
 async fn bad_answers_about_keys_are_no_keys() {
-    let rig = Rig::with(impatient).await;
+    let rig = Rig::new().await;
     let homeserver = signing(&rig).await;
     for (reply, outcome) in [
         (Reply::Html, Outcome::BadAnswer),
@@ -176,7 +176,6 @@ async fn bad_answers_about_keys_are_no_keys() {
         (Reply::Json(500, json!({})), Outcome::BadAnswer),
         (Reply::Redirect(KEYS.to_owned()), Outcome::BadAnswer),
         (Reply::Noise, Outcome::Unreachable),
-        (Reply::Silence, Outcome::Timeout),
     ] {
         homeserver.reply(KEYS, reply);
         failed(verify(&rig, &signed(&homeserver)).await, outcome);
@@ -184,6 +183,14 @@ async fn bad_answers_about_keys_are_no_keys() {
     // They were not remembered.
     homeserver.show_keys(&homeserver.name(), START.plus(DAY));
     verify(&rig, &signed(&homeserver)).await.unwrap();
+}
+
+#[tokio::test]
+async fn silence_about_keys_ends_when_time_is_up() {
+    let rig = Rig::with(impatient).await;
+    let homeserver = signing(&rig).await;
+    homeserver.reply(KEYS, Reply::Silence);
+    failed(verify(&rig, &signed(&homeserver)).await, Outcome::Timeout);
 }
 
 #[tokio::test]
