@@ -126,7 +126,13 @@ impl<'a> Reader<'a> {
             .keys()
             .filter(|name| !known.contains(name))
         {
-            let near = did_you_mean(nearest(name, &known));
+            // Of a whole section, no single key was meant.
+            let is_section = |section: &&str| Environment::variable(section) == *name;
+            let near = if self.sections.iter().any(is_section) {
+                String::new()
+            } else {
+                did_you_mean(nearest(name, &known))
+            };
             self.problems.push(Problem::new(
                 name,
                 format!("this variable stands for no key{near}"),
@@ -323,11 +329,5 @@ fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k String> {
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-        .or_else(|| {
-            // A variable that stands for a whole section ends like many a key.
-            let is_section = name.starts_with("BINDERY_") && !name.contains("__");
-            known
-                .iter()
-                .find(|candidate| !is_section && last(candidate) == last(name))
-        })
+        .or_else(|| known.iter().find(|candidate| last(candidate) == last(name)))
 }

@@ -141,7 +141,7 @@ impl Discovery {
         if let Some(known) = fresh() {
             return known.to.clone();
         }
-        let asking = self.ask(server.host());
+        let asking = self.ask(server.host(), patience);
         let (to, lifetime) = match tokio::time::timeout(patience, asking).await {
             Ok(Ok(answer)) => match delegation(&answer) {
                 Some(to) => (Some(to), self.lifetime(&answer)),
@@ -155,13 +155,12 @@ impl Discovery {
     }
 
     /// GETs `.well-known/matrix/server`, over redirects.
-    async fn ask(&self, host: &str) -> Result<Answer, RequestError> {
+    async fn ask(&self, host: &str, patience: Duration) -> Result<Answer, RequestError> {
         let mut endpoint = Endpoint::direct(host, self.ports.https, host);
         let mut path = "/.well-known/matrix/server".to_owned();
         let mut hops = 0;
         loop {
-            // The caller's patience ends earlier.
-            let answer = self.client.get(&endpoint, &path, AT_LEAST).await?;
+            let answer = self.client.get(&endpoint, &path, patience).await?;
             let Some(next) = answer.redirect().filter(|_| hops < MOST_REDIRECTS) else {
                 return Ok(answer);
             };

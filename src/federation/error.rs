@@ -126,6 +126,14 @@ impl FederationError {
         }
     }
 
+    /// After how long to ask again, if it was asked too often.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::KeyFetchLimited { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
     /// Sorts the error by what the asker is to be told.
     pub fn outcome(&self) -> Outcome {
         match self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, HOST, HeaderMap};
-use reqwest::{redirect, tls};
+use reqwest::redirect;
 use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
@@ -102,7 +102,7 @@ impl Client {
         let url = endpoint.url(path)?;
         timeout(patience, self.fetch(endpoint, url, path))
             .await
-            .unwrap_or_else(|_| Err(self.timed_out(endpoint)))
+            .unwrap_or_else(|_| Err(timed_out(endpoint)))
     }
 
     async fn fetch(
@@ -113,7 +113,7 @@ impl Client {
     ) -> Result<Answer, RequestError> {
         let host = endpoint.host.as_str();
         let turn = self.shared.queue.turn(&endpoint.authority).await;
-        let _turn = turn.ok_or_else(|| self.timed_out(endpoint))?;
+        let _turn = turn.ok_or_else(|| timed_out(endpoint))?;
         let addresses = self.addresses(endpoint).await?;
         let failed = |error| RequestError::of(host, error);
         let mut response = self
@@ -187,7 +187,6 @@ impl Client {
     fn connection(&self, addresses: Vec<SocketAddr>) -> Result<reqwest::Client, reqwest::Error> {
         reqwest::Client::builder()
             .tls_backend_preconfigured(self.shared.tls.clone())
-            .tls_version_min(tls::Version::TLS_1_2)
             .https_only(true)
             .no_proxy()
             .redirect(redirect::Policy::none())
@@ -198,17 +197,17 @@ impl Client {
             .dns_resolver(Pinned(addresses))
             .build()
     }
-
-    fn timed_out(&self, endpoint: &Endpoint) -> RequestError {
-        RequestError::Timeout {
-            host: endpoint.host.clone(),
-        }
-    }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Client")
+    }
+}
+
+fn timed_out(endpoint: &Endpoint) -> RequestError {
+    RequestError::Timeout {
+        host: endpoint.host.clone(),
     }
 }
 

@@ -105,7 +105,10 @@ async fn a_sub_that_is_no_user_id_counts_for_nobody() {
 }
 
 async fn reply(reply: Reply, outcome: Outcome) -> String {
-    let rig = Rig::with(impatient).await;
+    let rig = match outcome {
+        Outcome::Timeout => Rig::with(impatient).await,
+        _ => Rig::new().await,
+    };
     let homeserver = rig.homeserver("hs.example").await;
     homeserver.reply(USERINFO, reply);
     failed(rig.ask(homeserver.name().as_str()).await, outcome)
@@ -119,6 +122,15 @@ async fn a_homeserver_that_says_nothing_is_left_when_time_is_up() {
 #[tokio::test]
 async fn a_homeserver_that_stops_half_way_is_left_when_time_is_up() {
     reply(Reply::Half, Outcome::Timeout).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_left_when_time_is_up() {
+    let rig = Rig::with(impatient).await;
+    rig.dns.host("hs.example", "127.0.0.1");
+    let (_listener, address) = trap().await;
+    let server = format!("hs.example:{}", address.port());
+    failed(rig.ask(&server).await, Outcome::Timeout);
 }
 
 #[tokio::test]

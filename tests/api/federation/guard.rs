@@ -118,6 +118,17 @@ async fn a_name_of_one_public_and_one_private_address_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn what_was_checked_is_what_is_connected_to() {
+    let rig = Rig::new().await;
+    let homeserver = rig.homeserver("hs.example").await;
+    rig.ask(homeserver.name().as_str()).await.unwrap();
+    // DNS that answers something else the second time is not asked a second time.
+    let mut asked = rig.dns.asked();
+    asked.sort();
+    assert_eq!(asked, ["A hs.example", "AAAA hs.example"]);
+}
+
+#[tokio::test]
 async fn an_srv_target_with_a_private_address_is_refused() {
     let rig = Rig::with(only_one).await;
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
