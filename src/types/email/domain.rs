@@ -4,6 +4,29 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 /// The domain in its folded Unicode form, if that leads where the given one leads.
 pub(super) fn canonical(domain: &str) -> Option<String> {
+    let folded = if is_plain(domain) {
+        domain.to_ascii_lowercase()
+    } else {
+        folded_like_the_dns(domain)?
+    };
+    (!ends_in_number(&folded)).then_some(folded)
+}
+
+/// Whether it is a name of plain ASCII labels, which IDNA leaves as they are. Most are, and IDNA is slow.
+fn is_plain(domain: &str) -> bool {
+    let is_plain_label = |label: &str| {
+        let bytes = label.as_bytes();
+        (1..=63).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            // Where A-labels and what is reserved have theirs (RFC 5890, 2.3.1).
+            && bytes.get(2..4) != Some(b"--")
+    };
+    domain.len() <= 253 && domain.split('.').all(is_plain_label)
+}
+
+fn folded_like_the_dns(domain: &str) -> Option<String> {
     // A-labels become U-labels first, so that both spellings of a domain are one address.
     let mut labels = Vec::new();
     for label in domain.split('.') {
@@ -20,7 +43,7 @@ pub(super) fn canonical(domain: &str) -> Option<String> {
     let folded = super::fold(&given)?;
     // What folding changes may lead elsewhere: `straße` and `strasse` are two domains.
     let same = leads_to(&folded)? == folded && leads_to(&given)? == folded;
-    (same && !ends_in_number(&folded)).then_some(folded)
+    same.then_some(folded)
 }
 
 /// The domain with A-labels in place of what is not ASCII (UTS 46, non-transitional, with STD3 rules and lengths).
@@ -58,6 +81,18 @@ fn ends_in_number(domain: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn plain_names_are_what_idna_makes_of_them(
+            domain in "[a-zA-Z0-9.-]{0,20}|([a-zA-Z0-9-]{1,64}\\.){1,5}[a-z-]{1,10}|(XN|xn|ab)--[a-z0-9.]{1,9}"
+        ) {
+            if is_plain(&domain) {
+                prop_assert_eq!(folded_like_the_dns(&domain), Some(domain.to_ascii_lowercase()));
+            }
+        }
+    }
 
     #[test]
     fn all_spellings_of_a_domain_are_one() {

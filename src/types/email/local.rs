@@ -14,7 +14,7 @@ pub(super) fn canonical(local: &str) -> Option<String> {
         return None;
     }
     let folded = super::fold(local)?;
-    let plain = is_dot_atom(&folded) && is_plain_when_normalised(&folded);
+    let plain = is_dot_atom(&folded) && (folded.is_ascii() || is_plain_when_normalised(&folded));
     (folded.len() <= MAX_OCTETS && plain && !may_be_decoded(&folded)).then_some(folded)
 }
 
