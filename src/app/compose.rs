@@ -41,6 +41,7 @@ pub(super) fn reloader(config: &Config, state: &State) -> Reloader {
         limits: Arc::clone(&state.limits),
         templates: Arc::clone(&state.templates),
         validation: Arc::clone(&state.validation),
+        accounts: Arc::clone(&state.accounts),
         metrics: Arc::clone(&state.metrics),
         running: Mutex::new(config.clone()),
     }

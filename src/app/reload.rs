@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::services::accounts::Accounts;
 use crate::services::validation::Validation;
 use crate::templates::{TemplateError, Templates};
 
@@ -13,6 +14,7 @@ pub struct Reloader {
     pub(super) limits: Arc<Limits>,
     pub(super) templates: Arc<Templates>,
     pub(super) validation: Arc<Validation>,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) metrics: Arc<Metrics>,
     /// What holds now.
     pub(super) running: Mutex<Config>,
@@ -30,6 +32,8 @@ impl Reloader {
         self.limits.reload(&new.limits);
         self.validation
             .allow_next_link_hosts(new.api.next_link_hosts.clone());
+        self.accounts.reload(new.accounts.clone());
+        running.accounts = new.accounts.clone();
         running.templates = new.templates.clone();
         running.limits = new.limits.clone();
         running
@@ -56,6 +60,7 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
         email,
         federation,
         sessions,
+        accounts,
         associations,
         lookup,
         templates,
@@ -72,6 +77,7 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
         ("[email]", *email != new.email),
         ("[federation]", *federation != new.federation),
         ("[sessions]", *sessions != new.sessions),
+        ("[accounts]", *accounts != new.accounts),
         ("[associations]", *associations != new.associations),
         ("[lookup]", *lookup != new.lookup),
         ("[templates]", *templates != new.templates),
