@@ -2,11 +2,12 @@
 
 mod compose;
 mod keys;
+mod reload;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix_web::HttpServer;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 
 pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
+pub use self::reload::Reloader;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Listen, V1};
 use crate::federation::Ports;
@@ -135,6 +137,7 @@ pub struct App {
     addresses: Vec<SocketAddr>,
     monitoring: Option<(Server, Vec<SocketAddr>)>,
     health: Arc<Health>,
+    reloader: Arc<Reloader>,
     store: Store,
     sweeper: Arc<SessionSweeper>,
 }
@@ -156,6 +159,7 @@ impl App {
         };
         let health = Arc::clone(&monitoring.health);
         let monitoring = monitor(config.metrics.listen.as_ref(), monitoring)?;
+        let reloader = Arc::new(compose::reloader(&config, &state));
         let (server, addresses) = listen(&config, state)?;
         log::info!(
             "bindery {} serves {} at {}, listening on {}, signing with {}, store in {}",
@@ -178,6 +182,7 @@ impl App {
             addresses,
             monitoring,
             health,
+            reloader,
             store,
             sweeper,
         })
@@ -192,6 +197,11 @@ impl App {
     pub fn monitoring_addr(&self) -> Option<SocketAddr> {
         let (_, addresses) = self.monitoring.as_ref()?;
         addresses.first().copied()
+    }
+
+    /// What takes a new configuration while the server runs; it is gone with the server.
+    pub fn reloader(&self) -> Weak<Reloader> {
+        Arc::downgrade(&self.reloader)
     }
 
     /// The job that removes ended sessions.
@@ -241,7 +251,7 @@ impl App {
             monitoring.stop(false).await;
         }
         jobs.shutdown().await;
-        drop((self.sweeper, self.health));
+        drop((self.sweeper, self.health, self.reloader));
         if !self.store.close(CLOSE_TIMEOUT) {
             log::warn!("something still held the store when the server stopped");
         }

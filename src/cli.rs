@@ -72,9 +72,10 @@ pub enum Command {
 pub fn run() -> Result<(), CliError> {
     let cli = Cli::parse();
     let loaded = Config::load(cli.config.as_deref(), &Environment::of_process())?;
-    logging::start(&loaded.config.log);
+    let named = cli.config.clone();
+    let logging = logging::start(&loaded.config.log);
     match cli.into_command() {
-        Command::Serve => serve::run(loaded),
+        Command::Serve => serve::run(loaded, named, logging),
         Command::Check => check::run(&loaded),
         Command::TestMail { address } => test_mail::run(&loaded.config, &address),
     }

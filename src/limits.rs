@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
@@ -105,9 +106,16 @@ struct Counted {
     take: Limiter<Take>,
 }
 
+/// What counts for one action.
+struct Limit {
+    action: Action,
+    rates: Vec<Rate>,
+    counted: Arc<[Counted]>,
+}
+
 /// All limits. Made once and shared by all workers.
 pub struct Limits {
-    actions: Vec<(Action, Vec<Counted>)>,
+    actions: ArcSwap<Vec<Limit>>,
     clock: Monotonic,
     salt: [u8; 16],
 }
@@ -122,33 +130,48 @@ impl Limits {
         clock: Arc<dyn Clock>,
         random: &Random,
     ) -> Result<Self, RandomError> {
-        let clock = Monotonic(clock);
-        let counted = |rate: &Rate| {
-            let quota = quota(*rate)?;
-            let table = Arc::new(Table::new());
-            // Each counts time from when it was made. Made second, `peek` is the stricter one by the moment between, so
-            // that what it lets through is not refused by `take`.
-            let take = RateLimiter::new(quota, Take(Arc::clone(&table)), clock.clone());
-            let peek = RateLimiter::new(quota, Peek(table), clock.clone());
-            Some(Counted { peek, take })
+        let limits = Self {
+            actions: ArcSwap::default(),
+            clock: Monotonic(clock),
+            salt: random.bytes()?,
         };
-        let rates = |action: Action| {
+        limits.reload(settings);
+        Ok(limits)
+    }
+
+    /// From now on these settings hold. What was counted of an action goes on counting, unless its rates are others now.
+    pub fn reload(&self, settings: &config::Limits) {
+        let before = self.actions.load();
+        let limit = |action: Action| {
             let rates = if settings.enabled {
                 action.rates(settings)
             } else {
                 &[]
             };
-            rates.iter().filter_map(counted).collect()
+            let same = before
+                .iter()
+                .find(|limit| limit.action == action && limit.rates == rates);
+            Limit {
+                action,
+                rates: rates.to_vec(),
+                counted: match same {
+                    Some(limit) => Arc::clone(&limit.counted),
+                    None => rates.iter().filter_map(|rate| self.count(*rate)).collect(),
+                },
+            }
         };
-        let actions = Action::ALL
-            .into_iter()
-            .map(|action| (action, rates(action)))
-            .collect();
-        Ok(Self {
-            actions,
-            clock,
-            salt: random.bytes()?,
-        })
+        let actions = Action::ALL.into_iter().map(limit).collect();
+        self.actions.store(Arc::new(actions));
+    }
+
+    fn count(&self, rate: Rate) -> Option<Counted> {
+        let quota = quota(rate)?;
+        let table = Arc::new(Table::new());
+        // Each counts time from when it was made. Made second, `peek` is the stricter one by the moment between, so
+        // that what it lets through is not refused by `take`.
+        let take = RateLimiter::new(quota, Take(Arc::clone(&table)), self.clock.clone());
+        let peek = RateLimiter::new(quota, Peek(table), self.clock.clone());
+        Some(Counted { peek, take })
     }
 
     /// Counts one action, unless that would be too much.
@@ -157,8 +180,9 @@ impl Limits {
     /// When a rate is reached; nothing was counted then.
     pub fn take(&self, action: Action, subject: Subject<'_>) -> Result<(), Limited> {
         let key = self.hide(subject);
-        self.check(action, &key)?;
-        for counted in self.rates(action) {
+        let rates = self.rates(action);
+        self.check(&rates, action, &key)?;
+        for counted in rates.iter() {
             counted
                 .take
                 .check_key(&key)
@@ -172,13 +196,12 @@ impl Limits {
     /// # Errors
     /// When a rate is reached.
     pub fn peek(&self, action: Action, subject: Subject<'_>) -> Result<(), Limited> {
-        self.check(action, &self.hide(subject))
+        self.check(&self.rates(action), action, &self.hide(subject))
     }
 
-    fn check(&self, action: Action, key: &Subject128) -> Result<(), Limited> {
+    fn check(&self, rates: &[Counted], action: Action, key: &Subject128) -> Result<(), Limited> {
         // The longest wait of all rates is the one that counts.
-        let refused = self
-            .rates(action)
+        let refused = rates
             .iter()
             .filter_map(|counted| counted.peek.check_key(key).err())
             .map(|not_until| self.limited(action, &not_until))
@@ -186,9 +209,10 @@ impl Limits {
         refused.map_or(Ok(()), Err)
     }
 
-    fn rates(&self, action: Action) -> &[Counted] {
-        let found = self.actions.iter().find(|(known, _)| *known == action);
-        found.map_or(&[], |(_, rates)| rates)
+    fn rates(&self, action: Action) -> Arc<[Counted]> {
+        let limits = self.actions.load();
+        let found = limits.iter().find(|limit| limit.action == action);
+        found.map_or_else(Arc::default, |limit| Arc::clone(&limit.counted))
     }
 
     fn limited(&self, action: Action, not_until: &governor::NotUntil<Duration>) -> Limited {
@@ -493,6 +517,27 @@ mod tests {
         let subject = Subject::ThreePid(&address);
         assert_eq!(one.hide(subject), one.hide(subject));
         assert_ne!(one.hide(subject), another.hide(subject));
+    }
+
+    #[test]
+    fn a_reload_keeps_what_was_counted_of_a_rate_that_stays() {
+        let (limits, _) = limits(&[(1, HOUR)]);
+        let take = |action| limits.take(action, ip("192.0.2.1")).is_ok();
+        assert!(take(Action::EmailByIp) && take(Action::WrongTokensByIp));
+        assert!(!take(Action::EmailByIp));
+        let rate = |count| vec![Rate::new(NonZeroU32::new(count).unwrap(), HOUR)];
+        let mut settings = config::Limits {
+            email_by_ip: rate(1),
+            wrong_tokens_by_ip: rate(2),
+            ..config::Limits::default()
+        };
+        limits.reload(&settings);
+        assert!(!take(Action::EmailByIp), "the same rate goes on");
+        assert!(take(Action::WrongTokensByIp) && take(Action::WrongTokensByIp));
+        assert!(!take(Action::WrongTokensByIp), "the new rate holds");
+        settings.enabled = false;
+        limits.reload(&settings);
+        assert!((0..100).all(|_| take(Action::EmailByIp)));
     }
 
     #[test]

@@ -11,7 +11,10 @@ mod catalogue;
 mod values;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 use crate::config;
 use crate::types::{ServerName, Sid, Token};
@@ -143,9 +146,12 @@ pub struct RenderError {
     problem: String,
 }
 
-/// All brands and languages, ready to render.
+/// All brands and languages, ready to render. They can be loaded anew while they are used.
 #[derive(Debug)]
-pub struct Templates {
+pub struct Templates(ArcSwap<Loaded>);
+
+#[derive(Debug)]
+struct Loaded {
     brands: Brands,
     catalogue: Catalogue,
 }
@@ -157,18 +163,23 @@ impl Templates {
     /// Unreadable folders, names that are neither a brand's nor a language's, files that do not parse, and templates that
     /// use values or texts that there are not.
     pub fn load(settings: &config::Templates) -> Result<Self, TemplateError> {
-        let directory = settings.directory.as_deref();
-        let loaded = Self {
-            catalogue: Catalogue::load(directory, &settings.default_language)?,
-            brands: Brands::load(directory, &settings.default_brand)?,
-        };
-        loaded.try_everything()?;
-        Ok(loaded)
+        Ok(Self(ArcSwap::from_pointee(Loaded::load(settings)?)))
+    }
+
+    /// Reads everything again, and uses it from now on. Blocks on the file system.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; what was loaded before stays in use then.
+    pub fn reload(&self, settings: &config::Templates) -> Result<(), TemplateError> {
+        self.0.store(Arc::new(Loaded::load(settings)?));
+        Ok(())
     }
 
     /// The best language for an `Accept-Language` header (RFC 9110, section 12.5.4): always one that there is.
     pub fn language(&self, accept_language: Option<&str>) -> String {
-        self.catalogue
+        self.0
+            .load()
+            .catalogue
             .negotiate(accept_language.unwrap_or_default())
     }
 
@@ -182,7 +193,7 @@ impl Templates {
         language: Option<&str>,
         brand: Option<&str>,
     ) -> Result<RenderedMail, RenderError> {
-        self.mail(message.into(), language, brand)
+        self.0.load().mail(message.into(), language, brand)
     }
 
     /// Renders a page as a whole HTML document. An unknown language or brand gives the default one.
@@ -195,7 +206,19 @@ impl Templates {
         language: Option<&str>,
         brand: Option<&str>,
     ) -> Result<String, RenderError> {
-        self.page(page.into(), language, brand)
+        self.0.load().page(page.into(), language, brand)
+    }
+}
+
+impl Loaded {
+    fn load(settings: &config::Templates) -> Result<Self, TemplateError> {
+        let directory = settings.directory.as_deref();
+        let loaded = Self {
+            catalogue: Catalogue::load(directory, &settings.default_language)?,
+            brands: Brands::load(directory, &settings.default_brand)?,
+        };
+        loaded.try_everything()?;
+        Ok(loaded)
     }
 
     fn mail(

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "process/logs.rs"]
+mod logs;
+
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder with a configuration for a server on port 0.
@@ -141,6 +144,16 @@ impl Drop for Running {
     }
 }
 
+/// Waits for something that will happen.
+#[track_caller]
+fn until(mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < deadline, "it did not happen");
+        thread::yield_now();
+    }
+}
+
 /// One HTTP exchange over a connection of its own: status and JSON, or nothing if the server went away.
 fn call(address: SocketAddr, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -172,9 +185,19 @@ fn validated(address: SocketAddr, store: &Path, email: &str, secret: &str) -> St
     let (status, answer) = call(address, "POST", &path, &body).unwrap();
     assert_eq!(status, 200, "{answer}");
     let sid = answer["sid"].as_str().unwrap().to_owned();
+    let token = mailed_token(store, &sid);
+    let body = json!({ "sid": sid, "client_secret": secret, "token": token });
+    let path = format!("{V1}/validate/email/submitToken");
+    let (status, answer) = call(address, "POST", &path, &body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    sid
+}
+
+/// The token in the mail of a session.
+fn mailed_token(store: &Path, sid: &str) -> String {
     let mails = std::fs::read_dir(store.join("outbox")).unwrap();
     let needle = format!("sid={sid}&token=");
-    let token = mails
+    mails
         .map(|mail| {
             std::fs::read_to_string(mail.unwrap().path())
                 .unwrap()
@@ -189,12 +212,7 @@ fn validated(address: SocketAddr, store: &Path, email: &str, secret: &str) -> St
                     .collect::<String>(),
             )
         })
-        .unwrap();
-    let body = json!({ "sid": sid, "client_secret": secret, "token": token });
-    let path = format!("{V1}/validate/email/submitToken");
-    let (status, answer) = call(address, "POST", &path, &body).unwrap();
-    assert_eq!(status, 200, "{answer}");
-    sid
+        .unwrap()
 }
 
 fn bound(address: SocketAddr, email: &str) -> Option<String> {

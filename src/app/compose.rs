@@ -1,10 +1,10 @@
 //! The parts of a server, put together from its configuration.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use super::{Deps, Keys, StartError};
+use super::{Deps, Keys, Reloader, StartError};
 use crate::config::Config;
 use crate::federation::Federation;
 use crate::http::{BodyLimits, ProxyTrust, RequestLog, State, V1Access};
@@ -33,6 +33,18 @@ pub fn mail(config: &Config, deps: &Deps) -> Result<(Mailer, Templates), StartEr
         tokio::runtime::Handle::current(),
     )?;
     Ok((mailer, Templates::load(&config.templates)?))
+}
+
+/// The parts of a server that take a new configuration.
+pub(super) fn reloader(config: &Config, state: &State) -> Reloader {
+    Reloader {
+        limits: Arc::clone(&state.limits),
+        templates: Arc::clone(&state.templates),
+        validation: Arc::clone(&state.validation),
+        accounts: Arc::clone(&state.accounts),
+        metrics: Arc::clone(&state.metrics),
+        running: Mutex::new(config.clone()),
+    }
 }
 
 /// Everything that requests are served from.

@@ -1,20 +1,27 @@
 //! `bindery [serve]`: runs the server until a signal ends it.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::path::{Path, PathBuf};
+use std::sync::Weak;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::CliError;
-use crate::app::{App, Deps, Stop};
-use crate::config::Loaded;
+use super::logging::Logging;
+use crate::app::{App, Deps, Reloader, Stop};
+use crate::config::{Config, Environment, Loaded};
 
-/// Serves. The first SIGTERM or SIGINT stops gracefully, a second one at once.
+/// Serves. The first SIGTERM or SIGINT stops gracefully, a second one at once; SIGHUP reads the configuration again.
+/// `named` is the file of the command line.
 ///
 /// # Errors
 /// When the server cannot start, or ends by itself.
-pub fn run(loaded: Loaded) -> Result<(), CliError> {
+pub fn run(loaded: Loaded, named: Option<PathBuf>, logging: Logging) -> Result<(), CliError> {
     super::runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
+        let hangups = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
         let (stop, stopping) = watch::channel(Stop::No);
         let signals = tokio::spawn(async move {
             for wanted in [Stop::Gracefully, Stop::Now] {
@@ -33,8 +40,70 @@ pub fn run(loaded: Loaded) -> Result<(), CliError> {
             log::warn!("{advice}");
         }
         let app = App::build(loaded.config, Deps::system()).await?;
+        let reloads = tokio::spawn(reload_on(hangups, app.reloader(), named, logging));
         let ended = app.run(stopping).await;
         signals.abort();
+        reloads.abort();
         Ok(ended?)
     })
+}
+
+async fn reload_on(
+    mut hangups: Signal,
+    reloader: Weak<Reloader>,
+    named: Option<PathBuf>,
+    logging: Logging,
+) {
+    while hangups.recv().await.is_some() {
+        let Some(reloader) = reloader.upgrade() else {
+            return;
+        };
+        let (named, logging) = (named.clone(), logging.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            reload(&reloader, named.as_deref(), &logging);
+        });
+        if let Err(error) = done.await {
+            log::error!("the configuration could not be reloaded: {error}");
+        }
+    }
+}
+
+fn reload(reloader: &Reloader, named: Option<&Path>, logging: &Logging) {
+    let now = NotifyState::monotonic_usec_now();
+    let begins = now.map(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
+    let carried_out = match read(reloader, named) {
+        Ok((config, waiting)) => {
+            logging.set_level(&config.log.level);
+            log::info!("the configuration was read again");
+            for advice in config.advice() {
+                log::warn!("{advice}");
+            }
+            if !waiting.is_empty() {
+                log::warn!(
+                    "changed, but only from the next start on: {}",
+                    waiting.join(", ")
+                );
+            }
+            true
+        }
+        Err(reason) => {
+            log::error!("the configuration is not reloaded, the old one still holds: {reason}");
+            false
+        }
+    };
+    reloader.count(carried_out);
+    if matches!(begins, Ok(Ok(())))
+        && let Err(error) = sd_notify::notify(&[NotifyState::Ready])
+    {
+        log::warn!("systemd could not be notified: {error}");
+    }
+}
+
+fn read(reloader: &Reloader, named: Option<&Path>) -> Result<(Config, Vec<&'static str>), String> {
+    let loaded = Config::load(named, &Environment::of_process())
+        .map_err(|error| error.to_string().replace('\n', "; "))?;
+    let waiting = reloader
+        .reload(&loaded.config)
+        .map_err(|error| error.to_string())?;
+    Ok((loaded.config, waiting))
 }

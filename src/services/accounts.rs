@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::clock::Clock;
 use crate::config;
 use crate::federation::{Federation, FederationError, Outcome};
@@ -54,7 +56,7 @@ pub struct Accounts {
     clock: Arc<dyn Clock>,
     random: Random,
     metrics: Arc<Metrics>,
-    settings: config::Accounts,
+    settings: ArcSwap<config::Accounts>,
 }
 
 impl Accounts {
@@ -75,8 +77,13 @@ impl Accounts {
             clock,
             random,
             metrics,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
         }
+    }
+
+    /// From now on these settings hold, for the accounts that there are too.
+    pub fn reload(&self, settings: config::Accounts) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// Asks the homeserver whose token this is, and gives that user a token of ours (identity service,
@@ -90,7 +97,7 @@ impl Accounts {
         openid_token: &str,
         peer: Option<IpAddr>,
     ) -> Result<AccessToken, RegisterError> {
-        if !self.settings.allows(server.as_str()) {
+        if !self.settings.load().allows(server.as_str()) {
             return Err(RegisterError::NotAllowed);
         }
         if let Some(ip) = peer {
@@ -127,7 +134,7 @@ impl Accounts {
             return Ok(None);
         };
         let now = self.clock.now();
-        if self.has_ended(&record, now) || !self.settings.allows(record.mxid.server_name()) {
+        if self.has_ended(&record, now) || !self.settings.load().allows(record.mxid.server_name()) {
             return Ok(None);
         }
         if now.since(record.last_used) >= USE_WRITTEN_EVERY {
@@ -150,8 +157,9 @@ impl Accounts {
     }
 
     fn has_ended(&self, record: &AccountRecord, now: Timestamp) -> bool {
-        now >= record.created.plus(self.settings.expiry)
-            || now >= record.last_used.plus(self.settings.idle_expiry)
+        let settings = self.settings.load();
+        now >= record.created.plus(settings.expiry)
+            || now >= record.last_used.plus(settings.idle_expiry)
     }
 
     /// Writes that a token was used, without letting its user wait for it.

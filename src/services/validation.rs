@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -124,6 +125,7 @@ pub struct Validation {
     random: Random,
     metrics: Arc<Metrics>,
     settings: ValidationSettings,
+    next_link_hosts: ArcSwap<Vec<String>>,
 }
 
 /// What validation is put together from.
@@ -168,8 +170,14 @@ impl Validation {
             clock,
             random,
             metrics,
+            next_link_hosts: ArcSwap::from_pointee(settings.next_link_hosts.clone()),
             settings,
         }
+    }
+
+    /// From now on a `next_link` may lead to these hosts; empty: to any.
+    pub fn allow_next_link_hosts(&self, hosts: Vec<String>) {
+        self.next_link_hosts.store(Arc::new(hosts));
     }
 
     /// Finds or makes the session of (e-mail, address, client secret), and sends its mail if `send_attempt` is higher
@@ -371,7 +379,7 @@ impl Validation {
     }
 
     fn check_next_link(&self, next_link: Option<&NextLink>) -> Result<(), ValidationError> {
-        let hosts = &self.settings.next_link_hosts;
+        let hosts = self.next_link_hosts.load();
         match next_link {
             Some(link) if !hosts.is_empty() && !hosts.iter().any(|host| host == link.host()) => {
                 Err(ValidationError::NextLinkHost)

@@ -1,0 +1,220 @@
+//! What stands in the log, in each of its forms and at each level; and what never does.
+
+use serde_json::{Value, json};
+
+use super::{Running, Site, V1, bound, call, mailed_token, until, validated};
+
+const ALICE: &str = "alice.liddell@example.org";
+const SECRET: &str = "hush-hush-client-secret";
+
+/// Every flow that there is, right and wrong. Answers what must not stand in the log.
+fn every_flow(server: &Running, site: &Site) -> Vec<String> {
+    let address = server.address;
+    let sid = validated(address, &site.store(), ALICE, SECRET);
+    let post = |path: &str, body: &Value| call(address, "POST", &format!("{V1}{path}"), body);
+    let get = |path: &str| call(address, "GET", &format!("{V1}{path}"), &Value::Null);
+    let mxid = "@alice:hs.example";
+    let bind = json!({ "sid": sid, "client_secret": SECRET, "mxid": mxid });
+    post("/3pid/bind", &bind).unwrap();
+    assert!(bound(address, ALICE).is_some());
+    get(&format!(
+        "/3pid/getValidated3pid?sid={sid}&client_secret={SECRET}"
+    ));
+    post(
+        "/bulk_lookup",
+        &json!({ "threepids": [["email", ALICE], ["msisdn", "441632960000"]] }),
+    );
+    let mut unbind = json!({
+        "sid": sid, "client_secret": SECRET, "mxid": mxid,
+        "threepid": { "medium": "email", "address": ALICE },
+    });
+    post("/3pid/unbind", &unbind);
+    unbind["client_secret"] = json!("not-the-secret");
+    post("/3pid/unbind", &unbind);
+    let wrong = json!({ "sid": sid, "client_secret": SECRET, "token": "a-wrong-token" });
+    post("/validate/email/submitToken", &wrong);
+    get(&format!(
+        "/validate/email/submitToken?sid={sid}&client_secret={SECRET}&token=a-wrong-token"
+    ));
+    let page = format!("/verify/email?sid={sid}&token=a-wrong-token");
+    call(address, "GET", &page, &Value::Null);
+    post("/validate/email/requestToken", &json!({ "email": ALICE }));
+    post(
+        "/validate/email/requestToken",
+        &json!({ "email": "no.address@", "client_secret": SECRET, "send_attempt": 1 }),
+    );
+    get("/pubkey/ed25519:1");
+    get("/pubkey/isvalid?public_key=no-key");
+    get("/no/such/path/of-alice.liddell@example.org");
+
+    let token = mailed_token(&site.store(), &sid);
+    let mut secrets = vec![sid, token];
+    for file in ["signing.key", "secret.key"] {
+        let text = std::fs::read_to_string(site.store().join(file)).unwrap();
+        let secret = text.trim().rsplit(' ').next().unwrap();
+        secrets.push(secret.to_owned());
+    }
+    for secret in [
+        ALICE,
+        "alice",
+        "liddell",
+        SECRET,
+        "not-the-secret",
+        "a-wrong-token",
+        "441632960000",
+        "no.address",
+        "no-key",
+        "password-of-smtp",
+        "token=",
+    ] {
+        secrets.push(secret.to_owned());
+    }
+    secrets
+}
+
+#[test]
+fn no_address_token_or_secret_is_in_the_log_at_any_level() {
+    for level in ["info", "debug"] {
+        let site = Site::new();
+        site.configure(&format!("[log]\nlevel = \"{level}\"\n"));
+        let mut server = site.serve();
+        let secrets = every_flow(&server, &site);
+        server.signal("TERM");
+        assert!(server.wait().success());
+        let log = server.log.lock().unwrap().clone();
+        assert!(log.lines().count() > 15, "{log}");
+        for secret in secrets {
+            assert!(!log.contains(&secret), "{level}: {secret} in\n{log}");
+        }
+    }
+}
+
+#[test]
+fn a_mail_server_that_fails_leaves_no_address_and_no_password() {
+    for level in ["info", "debug"] {
+        let site = Site::new();
+        // A port that nobody listens on.
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = closed.local_addr().unwrap().port();
+        drop(closed);
+        site.configure(&format!(
+            "[log]\nlevel = \"{level}\"\n[email]\ntransport = \"smtp\"\nfrom = \"a@b.example\"\n\
+             [email.smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\n\
+             username = \"bindery\"\npassword = \"password-of-smtp\"\n"
+        ));
+        let mut server = site.serve();
+        let body = json!({ "email": ALICE, "client_secret": SECRET, "send_attempt": 1 });
+        let path = format!("{V1}/validate/email/requestToken");
+        let (status, _) = call(server.address, "POST", &path, &body).unwrap();
+        assert_ne!(status, 200);
+        server.signal("TERM");
+        assert!(server.wait().success());
+        let log = server.log.lock().unwrap().clone();
+        assert!(log.contains("M_EMAIL_SEND_ERROR"), "{log}");
+        for secret in [ALICE, "liddell", SECRET, "password-of-smtp"] {
+            assert!(!log.contains(secret), "{level}: {secret} in\n{log}");
+        }
+    }
+}
+
+#[test]
+fn a_log_of_objects_is_one_json_object_a_line() {
+    let site = Site::new();
+    site.configure("[log]\nformat = \"json\"\n");
+    let mut server = site.serve();
+    call(server.address, "GET", "/_matrix/identity/v2", &Value::Null).unwrap();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log = server.log.lock().unwrap().clone();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for line in &lines {
+        for key in ["time", "level", "target", "message"] {
+            assert!(line[key].is_string(), "{line}");
+        }
+    }
+    let request = lines
+        .iter()
+        .find(|line| line["target"] == "bindery::request")
+        .unwrap();
+    assert_eq!(request["status"], 200);
+    assert_eq!(request["route"], "/_matrix/identity/v2");
+    assert_eq!(request["client"], "127.0.0.1");
+}
+
+#[test]
+fn a_log_for_the_journal_has_a_priority_before_each_line() {
+    let site = Site::new();
+    site.configure("[log]\nformat = \"journal\"\n");
+    let mut server = site.serve();
+    call(server.address, "GET", "/_matrix/identity/v2", &Value::Null).unwrap();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log = server.log.lock().unwrap().clone();
+    assert!(log.lines().count() > 3);
+    for line in log.lines() {
+        let priority = line.strip_prefix('<').and_then(|line| line.get(..2));
+        assert!(
+            priority.is_some_and(|priority| ["3>", "4>", "6>", "7>"].contains(&priority)),
+            "{line}"
+        );
+    }
+    assert!(
+        log.contains("<6>bindery::request: request request_id="),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_hangup_reloads_what_can_be_and_names_what_cannot() {
+    let site = Site::new();
+    let mut server = site.serve();
+    let get = |path: &str| call(server.address, "GET", path, &Value::Null).unwrap().0;
+    assert_eq!(get("/_matrix/identity/v2"), 200);
+    let requests = |server: &Running| {
+        let log = server.log.lock().unwrap();
+        log.lines()
+            .filter(|line| line.contains("request_id="))
+            .count()
+    };
+    assert_eq!(requests(&server), 1);
+
+    // The log falls silent, a limit begins to hold, and what waits for the next start is named.
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    let text = text
+        .replace("enabled = false", "requests_by_ip = \"1/h\"")
+        .replace("workers = 1", "workers = 2");
+    std::fs::write(site.config(), format!("{text}\n[log]\nlevel = \"warn\"\n")).unwrap();
+    server.signal("HUP");
+    until(|| server.log.lock().unwrap().contains("next start"));
+    let log = server.log.lock().unwrap().clone();
+    let line = log
+        .lines()
+        .find(|line| line.contains("next start"))
+        .unwrap();
+    assert!(
+        line.contains("[server]") && !line.contains("[log]"),
+        "{line}"
+    );
+    assert_eq!(get("/_matrix/identity/v2"), 200);
+    assert_eq!(get("/_matrix/identity/v2"), 429);
+    assert_eq!(requests(&server), 1, "requests are below the level now");
+
+    // A broken file changes nothing and says why.
+    std::fs::write(site.config(), text.replace("1/h", "often")).unwrap();
+    server.signal("HUP");
+    until(|| {
+        server
+            .log
+            .lock()
+            .unwrap()
+            .contains("the old one still holds")
+    });
+    let log = server.log.lock().unwrap().clone();
+    assert!(log.contains("limits.requests_by_ip"), "{log}");
+    assert_eq!(get("/_matrix/identity/v2"), 429);
+    server.signal("TERM");
+    assert!(server.wait().success());
+}
