@@ -21,6 +21,7 @@ mod mail;
 mod metrics;
 mod overload;
 mod pages;
+mod ruma;
 mod status;
 mod support;
 mod templates;

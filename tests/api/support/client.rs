@@ -43,6 +43,27 @@ impl Client {
         self.address
     }
 
+    /// Where the server is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A request as another library wrote it, and its answer in that library's types.
+    pub async fn send_http(
+        &self,
+        request: http::Request<Vec<u8>>,
+    ) -> (http::response::Parts, Vec<u8>) {
+        let request = reqwest::Request::try_from(request).unwrap();
+        let answer: http::Response<reqwest::Body> =
+            self.http.execute(request).await.unwrap().into();
+        let (parts, body) = answer.into_parts();
+        let bytes = reqwest::Response::from(http::Response::new(body))
+            .bytes()
+            .await
+            .unwrap();
+        (parts, bytes.to_vec())
+    }
+
     /// A request that the caller finishes.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))

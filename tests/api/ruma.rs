@@ -1,0 +1,123 @@
+//! The heart through ruma, which was written from the specification by others: what it cannot parse is a mistake here.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use ruma_common::api::auth_scheme::{AuthScheme, SendAccessToken};
+use ruma_common::api::path_builder::PathBuilder;
+use ruma_common::api::{IncomingResponseExt as _, OutgoingRequest, OutgoingRequestExt as _};
+use ruma_common::authentication::TokenType;
+use ruma_common::third_party_invite::IdentityServerBase64PublicKey;
+use ruma_common::thirdparty::Medium;
+use ruma_common::{OwnedClientSecret, OwnedServerName, OwnedSessionId, OwnedUserId};
+use ruma_identity_service_api::association::email::create_email_validation_session::v2 as request_token;
+use ruma_identity_service_api::association::email::validate_email::v2 as submit_token;
+use ruma_identity_service_api::association::{
+    bind_3pid::v2 as bind, check_3pid_validity::v2 as validity, unbind_3pid::v2 as unbind,
+};
+use ruma_identity_service_api::authentication::{
+    get_account_information::v2 as account, logout::v2 as logout, register::v2 as register,
+};
+use ruma_identity_service_api::discovery::get_supported_versions as versions;
+use ruma_identity_service_api::keys::{
+    check_public_key_validity::v2 as is_valid, get_public_key::v2 as public_key,
+};
+
+use crate::support::federated::Federated;
+
+/// Sends a request as ruma writes it, and reads the answer as ruma reads it.
+async fn call<R>(
+    site: &Federated,
+    request: R,
+    token: <R::Authentication as AuthScheme>::Input<'_>,
+    path: <R::PathBuilder as PathBuilder>::Input<'_>,
+) -> R::IncomingResponse
+where
+    R: OutgoingRequest,
+    <R::Authentication as AuthScheme>::AddAuthenticationError: std::fmt::Debug,
+{
+    let base = site.server.client.base();
+    let request = request
+        .try_into_http_request::<Vec<u8>>(base, token, path)
+        .unwrap();
+    let answer = site.server.client.send_http(request).await;
+    let borrowed = http::Response::from_parts(answer.0, answer.1.as_slice());
+    R::IncomingResponse::try_from_http_response(borrowed)
+        .map_err(|_| "ruma refuses the answer")
+        .unwrap()
+}
+
+#[tokio::test]
+async fn ruma_walks_from_registration_to_unbinding() {
+    let site = Federated::start().await;
+    let user: OwnedUserId = site.user("alice").parse().unwrap();
+    site.homeserver.vouch_for(user.as_str());
+
+    let answer = call(&site, versions::Request::new(), SendAccessToken::None, ()).await;
+    assert!(answer.versions.contains(&"v1.19".to_owned()));
+    let supported = answer.as_supported_versions();
+    let path = || Cow::Borrowed(&supported);
+
+    let homeserver: OwnedServerName = site.homeserver.name().as_str().parse().unwrap();
+    let request = register::Request::new(
+        "an openid token".to_owned(),
+        TokenType::Bearer,
+        homeserver,
+        Duration::from_hours(1),
+    );
+    let token = call(&site, request, SendAccessToken::None, path())
+        .await
+        .token;
+    let answer = call(&site, account::Request::new(), token.as_str(), path()).await;
+    assert_eq!(answer.user_id, user);
+
+    let secret: OwnedClientSecret = "secret".parse().unwrap();
+    let request = request_token::Request::new(
+        secret.clone(),
+        "Alice@Example.org".to_owned(),
+        1_u32.into(),
+        Some("https://app.example/".to_owned()),
+    );
+    let sid: OwnedSessionId = call(&site, request, token.as_str(), path()).await.sid;
+    let mailed = site.server.only_mail().token();
+    let request = submit_token::Request::new(sid.clone(), secret.clone(), mailed);
+    assert!(call(&site, request, token.as_str(), path()).await.success);
+    let request = validity::Request::new(sid.clone(), secret.clone());
+    let answer = call(&site, request, token.as_str(), path()).await;
+    assert_eq!(
+        (answer.medium, answer.address.as_str()),
+        (Medium::Email, "alice@example.org")
+    );
+
+    let request = bind::Request::new(sid.clone(), secret.clone(), user.clone());
+    let bound = call(&site, request, token.as_str(), path()).await;
+    assert_eq!(
+        (bound.mxid, bound.address.as_str()),
+        (user.clone(), "alice@example.org")
+    );
+    assert_eq!(bound.signatures.len(), 1);
+    let request = public_key::Request::new("ed25519:1".parse().unwrap());
+    let key: IdentityServerBase64PublicKey = call(&site, request, SendAccessToken::None, path())
+        .await
+        .public_key;
+    assert!(
+        call(
+            &site,
+            is_valid::Request::new(key),
+            SendAccessToken::None,
+            path()
+        )
+        .await
+        .valid
+    );
+
+    let proof = unbind::ThreePidOwnershipProof::new(sid, secret);
+    let threepid = unbind::ThirdPartyId::new(Medium::Email, "alice@example.org".to_owned());
+    let request = unbind::Request::new(Some(proof), user, threepid);
+    call(&site, request, token.as_str(), path()).await;
+    assert_eq!(site.server.looked_up("alice@example.org").await, None);
+    call(&site, logout::Request::new(), token.as_str(), path()).await;
+    site.get(&token, "account", &[])
+        .await
+        .refused(401, "M_UNAUTHORIZED");
+}
