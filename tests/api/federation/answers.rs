@@ -128,7 +128,7 @@ async fn a_homeserver_that_stops_half_way_is_left_when_time_is_up() {
 async fn a_server_that_does_not_speak_tls_is_left_when_time_is_up() {
     let rig = Rig::with(impatient).await;
     rig.dns.host("hs.example", "127.0.0.1");
-    let (_listener, address) = trap().await;
+    let (_listener, address) = trap();
     let server = format!("hs.example:{}", address.port());
     failed(rig.ask(&server).await, Outcome::Timeout);
 }
@@ -141,12 +141,14 @@ async fn an_answer_of_5_mb_is_not_read() {
 
 #[tokio::test]
 async fn an_answer_of_5_mb_that_is_not_announced_is_not_read_to_its_end() {
-    reply(Reply::Chunked, Outcome::BadAnswer).await;
+    let text = reply(Reply::Chunked, Outcome::BadAnswer).await;
+    assert!(text.contains("federation.max_response"), "{text}");
 }
 
 #[tokio::test]
 async fn an_endless_answer_is_not_read_on() {
-    reply(Reply::Endless, Outcome::BadAnswer).await;
+    let text = reply(Reply::Endless, Outcome::BadAnswer).await;
+    assert!(text.contains("federation.max_response"), "{text}");
 }
 
 #[tokio::test]
@@ -177,7 +179,7 @@ async fn other_statuses_are_no_answer() {
 async fn a_redirect_takes_the_token_nowhere() {
     let rig = Rig::new().await;
     let homeserver = rig.homeserver("hs.example").await;
-    let (listener, address) = trap().await;
+    let (listener, address) = trap();
     let there = format!("https://hs.example:{}/", address.port());
     homeserver.reply(USERINFO, Reply::Redirect(there));
     failed(

@@ -123,6 +123,18 @@ async fn step_4_srv_records_lead_to_the_server_of_the_original_name() {
 }
 
 #[tokio::test]
+async fn step_4_the_old_srv_records_count_only_without_new_ones() {
+    let rig = Rig::new().await;
+    let homeserver = rig.homeserver("a.example").await;
+    let (listener, address) = trap();
+    let (new, old) = ("_matrix-fed._tcp.a.example", "_matrix._tcp.a.example");
+    rig.dns.srv(new, 10, "a.example", homeserver.port());
+    rig.dns.srv(old, 1, "a.example", address.port());
+    answered(&rig, "a.example", &homeserver).await;
+    nobody_came(&listener);
+}
+
+#[tokio::test]
 async fn step_4_a_certificate_for_the_srv_target_does_not_count() {
     let rig = Rig::new().await;
     rig.dns.host("a.example", "127.0.0.1");
@@ -246,8 +258,8 @@ async fn a_redirect_of_well_known_does_not_lead_to_a_refused_address() {
     let homeserver = rig.homeserver("a.example").await;
     rig.with_ports(homeserver.port(), homeserver.port());
     rig.dns.host("inside.example", "127.0.0.2");
-    let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (listener, address) = trap_at("127.0.0.2");
+    let port = address.port();
     for there in [
         format!("https://inside.example:{port}/"),
         format!("https://127.0.0.2:{port}/"),

@@ -1,7 +1,5 @@
 //! Addresses that are not connected to, whatever a name or a spelling says.
 
-use tokio::net::TcpListener;
-
 use super::*;
 
 /// Only 127.0.0.1 may be connected to.
@@ -38,7 +36,7 @@ fn what_is_no_server_name_is_none() {
 #[tokio::test]
 async fn an_address_in_octal_decimal_or_hexadecimal_is_refused() {
     let rig = Rig::new().await;
-    let (listener, address) = trap().await;
+    let (listener, address) = trap();
     let port = address.port();
     for host in ["0x7f.0.0.1", "0x7f000001", "0x7f.1", "127.0.0.0x1"] {
         let server = format!("{host}:{port}");
@@ -51,7 +49,7 @@ async fn an_address_in_octal_decimal_or_hexadecimal_is_refused() {
 #[tokio::test]
 async fn addresses_that_are_not_public_are_refused_by_default() {
     let rig = Rig::with(|settings| settings.allow_ips.clear()).await;
-    let (listener, address) = trap().await;
+    let (listener, address) = trap();
     let port = address.port();
     for host in [
         "127.0.0.1",
@@ -86,7 +84,7 @@ async fn addresses_that_are_not_public_are_refused_by_default() {
 #[tokio::test]
 async fn a_mapped_address_does_not_pass_for_the_one_that_is_excepted() {
     let rig = Rig::with(only_one).await;
-    let (listener, address) = trap().await;
+    let (listener, address) = trap();
     rig.dns.host("mapped.example", "::ffff:127.0.0.1");
     for host in ["[::ffff:127.0.0.1]", "mapped.example"] {
         let server = format!("{host}:{}", address.port());
@@ -98,8 +96,8 @@ async fn a_mapped_address_does_not_pass_for_the_one_that_is_excepted() {
 #[tokio::test]
 async fn a_name_that_leads_to_a_private_address_is_refused() {
     let rig = Rig::with(only_one).await;
-    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (listener, address) = trap_at("127.0.0.2");
+    let port = address.port();
     rig.dns.host("inside.example", "127.0.0.2");
     rig.dns.host("inside6.example", "fd00::1");
     for host in ["inside.example", "inside6.example"] {
@@ -131,8 +129,8 @@ async fn what_was_checked_is_what_is_connected_to() {
 #[tokio::test]
 async fn an_srv_target_with_a_private_address_is_refused() {
     let rig = Rig::with(only_one).await;
-    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (listener, address) = trap_at("127.0.0.2");
+    let port = address.port();
     rig.dns.host("a.example", "127.0.0.1");
     rig.dns.host("inside.example", "127.0.0.2");
     let name = "_matrix-fed._tcp.a.example";
@@ -146,9 +144,8 @@ async fn a_delegation_to_a_private_address_is_refused() {
     let mut rig = Rig::with(only_one).await;
     let homeserver = rig.homeserver("a.example").await;
     rig.with_ports(homeserver.port(), 1);
-    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let body = serde_json::json!({ "m.server": address });
+    let (listener, address) = trap_at("127.0.0.2");
+    let body = serde_json::json!({ "m.server": address.to_string() });
     let reply = crate::support::homeserver::Reply::Json(200, body);
     homeserver.reply(crate::support::homeserver::WELL_KNOWN, reply);
     failed(rig.ask("a.example").await, Outcome::Refused);
