@@ -1,130 +1,89 @@
 //! The store: typed tables that change only through closures, durable before anyone is answered.
 //!
 //! [`Store::write`] hands a closure to the one writer thread, [`Store::read`] gives a consistent view. Nothing above this
-//! module knows what the tables are kept in.
+//! module knows what the tables are kept in: a journal, which is the truth, and an index in sled, which can be made again
+//! from it at any time. `docs/storage.md` gives every file byte by byte.
 
 pub mod accounts;
 pub mod associations;
+mod changes;
 mod codec;
+mod digest;
+pub mod erase;
+mod error;
+mod files;
+mod frame;
 mod index;
+mod journal;
+mod keeper;
+mod layout;
+pub mod maintenance;
+mod merge;
+mod opening;
+mod progress;
+mod recovery;
 pub mod sessions;
+mod snapshot;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 mod tx;
+mod view;
 mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use self::index::{Index, IndexError};
-use self::tables::{Meta, MetaName, MetaRecord, Table as _};
-pub use self::tx::Tx;
-use self::writer::Writer;
+use self::files::{Disk, RealDisk};
+use self::journal::Counters;
+use self::keeper::{Keeper, Waker};
+use self::layout::Layout;
+use self::opening::Opening;
+use self::tables::{Meta, MetaName, MetaRecord, TABLES, Table as _};
+use self::view::View;
+use self::writer::{Committer, Writer};
 use crate::config;
 use crate::types::ServerName;
+
+pub use self::error::{JournalError, MaintenanceError, OpenError, StoreError};
+pub use self::tx::Tx;
 
 /// The version of the tables that this binary writes.
 const SCHEMA: u32 = 1;
 
-/// Why a store could not be opened. Nothing was changed in it.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process holds the lock.
-    #[error("the store in {} is already in use by another bindery", .0.display())]
-    InUse(PathBuf),
-    /// A folder or file cannot be made or read.
-    #[error("cannot use {} for the store (store.path): {source}", path.display())]
-    Folder {
-        /// The folder or file.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-    /// The index cannot be read.
-    #[error("the store in {} cannot be opened: {reason}; restore it from a backup", path.display())]
-    Index {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A row cannot be read.
-    #[error("the store in {} is damaged in the table `{table}`; restore it from a backup", path.display())]
-    Damaged {
-        /// The folder.
-        path: PathBuf,
-        /// The table.
-        table: &'static str,
-    },
-    /// A newer binary has written to it.
-    #[error(
-        "the store in {} was written by a newer bindery (schema {found}, this one knows {SCHEMA}): \
-         install that version again, or restore a backup from before the upgrade",
-        path.display()
-    )]
-    Newer {
-        /// The folder.
-        path: PathBuf,
-        /// The schema that was found.
-        found: u32,
-    },
-    /// It belongs to another server.
-    #[error(
-        "the store in {} belongs to `{found}`, but server.name is `{wanted}`: set server.name back, \
-         or give the new server a store of its own (store.path)",
-        path.display()
-    )]
-    OtherServer {
-        /// The folder.
-        path: PathBuf,
-        /// The name in the store.
-        found: String,
-        /// The name in the configuration.
-        wanted: String,
-    },
-    /// The store failed after it was opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// When files are ended and merged, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    /// A segment is ended when it is this long.
+    segment: u64,
+    /// A snapshot is made when the journal after the last one is as long as that one, but at least this,
+    merge_least: u64,
+    /// and at most this.
+    merge_most: u64,
+    /// What is kept free on the disk, so that the index can always be written.
+    reserve: u64,
 }
 
-/// Why a read or a write failed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// Nothing can be written or read at the moment; says why.
-    #[error("the store is not available: {0}")]
-    Unavailable(Arc<str>),
-    /// A row is not what was written.
-    #[error("the store is damaged in the table `{table}`")]
-    Damaged {
-        /// The table.
-        table: &'static str,
-    },
-    /// A record cannot be put into bytes.
-    #[error("a record of the table `{table}` cannot be written")]
-    Unwritable {
-        /// The table.
-        table: &'static str,
-    },
-    /// A closure panicked; its changes were dropped.
-    #[error("a change of the store panicked and was dropped")]
-    Panicked,
-    /// The store is closing.
-    #[error("the store is closed")]
-    Stopped,
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            segment: 4 << 20,
+            merge_least: 8 << 20,
+            merge_most: 64 << 20,
+            reserve: 32 << 20,
+        }
+    }
 }
 
-impl StoreError {
-    pub(crate) fn unavailable(reason: impl Into<Arc<str>>) -> Self {
-        Self::Unavailable(reason.into())
-    }
-
-    /// Whether a later try may succeed.
-    pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Stopped)
-    }
+/// How a store is opened; tests have their own ways.
+#[derive(Debug, Clone, Copy, Default)]
+struct Options {
+    sizes: Sizes,
+    rebuild: bool,
 }
 
 /// The store. Clones are the same store.
@@ -132,13 +91,38 @@ impl StoreError {
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    // Dropped in this order: the writer finishes, the index closes, the lock is released.
+    // Dropped in this order: the keeper gives up, the writer finishes, the index closes, the lock is released.
+    keeper: Keeper,
     writer: Writer,
-    index: Arc<Index>,
+    view: Arc<View>,
+    folder: Layout,
+    rows: Arc<[AtomicU64]>,
+    counters: Arc<Counters>,
     _lock: File,
     /// Disconnected when all of the above is closed.
     _closed: mpsc::Sender<()>,
     closed: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+/// What a store holds and how it is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStats {
+    /// How many rows each table has, by its name.
+    pub rows: Vec<(&'static str, u64)>,
+    /// The number of the last durable change.
+    pub sequence: u64,
+    /// How many groups were written since the store was opened.
+    pub groups: u64,
+    /// How long the disk took for the last one.
+    pub last_sync: Duration,
+    /// How many bytes the journal takes.
+    pub journal_bytes: u64,
+    /// How many bytes the snapshots take.
+    pub snapshot_bytes: u64,
+    /// When the newest snapshot was made, if there is one.
+    pub snapshot_made: Option<SystemTime>,
+    /// How many bytes sled's files take.
+    pub index_bytes: u64,
 }
 
 impl Store {
@@ -146,37 +130,68 @@ impl Store {
     /// not when somebody asks.
     ///
     /// # Errors
-    /// One sentence that says what the operator is to do; the store is as it was.
+    /// One sentence that says what the operator is to do; nothing that was stored is lost by it.
     pub fn open(settings: &config::Store, server_name: &ServerName) -> Result<Self, OpenError> {
-        let path = settings.path.clone();
-        let lock = lock(&path)?;
-        let opened = Index::open(&path.join("index"), settings.cache);
-        let index = Arc::new(opened.map_err(|error| match error {
-            IndexError::File(source) => OpenError::Folder {
-                path: path.clone(),
-                source,
-            },
-            other => OpenError::Index {
-                path: path.clone(),
-                reason: other.to_string(),
-            },
-        })?);
-        let fresh = examine(&index, &path, server_name)?;
-        let writer = Writer::start(Arc::clone(&index)).map_err(|source| OpenError::Folder {
-            path: path.clone(),
-            source,
-        })?;
+        Self::open_with(
+            settings,
+            server_name,
+            Arc::new(RealDisk),
+            Options::default(),
+        )
+    }
+
+    fn open_with(
+        settings: &config::Store,
+        server_name: &ServerName,
+        disk: Arc<dyn Disk>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let (folder, lock) = lock(&settings.path)?;
+        let opened = Opening {
+            disk: Arc::clone(&disk),
+            folder: &folder,
+            cache: settings.cache,
+            sizes: options.sizes,
+            rebuild: options.rebuild,
+        }
+        .run()?;
+        let rows: Arc<[AtomicU64]> = opened.rows.into_iter().map(AtomicU64::new).collect();
+        let counters = opened.journal.counters();
+        let view = Arc::new(View::new(opened.index));
+        let fresh = examine(&view, &folder, &rows, server_name)?;
+        let waker = Waker::new();
+        let mut committer = Committer::new(
+            Arc::clone(&view),
+            opened.journal,
+            Arc::clone(&rows),
+            waker.on_sealed(),
+        );
         if fresh {
-            let mut tx = Tx::new(&index, None);
+            let mut tx = Tx::new(view.index(), None);
             let name = MetaRecord::ServerName(server_name.as_str().to_owned());
             tx.put::<Meta>(&MetaName::ServerName, &name)?;
             tx.put::<Meta>(&MetaName::Schema, &MetaRecord::Schema(SCHEMA))?;
-            index.apply(&tx.into_changes())?;
+            if let Some(changes) = committer.commit(tx.into_changes())? {
+                committer.apply(&changes);
+            }
         }
+        let thread = |source| OpenError::Folder {
+            path: folder.root().to_owned(),
+            source,
+        };
+        let writer = Writer::start(committer).map_err(thread)?;
+        let queue = writer.queue().ok_or(StoreError::Stopped)?;
+        let keeper = waker
+            .start(disk, folder.clone(), options.sizes, queue)
+            .map_err(thread)?;
         let (open, closed) = mpsc::channel();
         Ok(Self(Arc::new(Inner {
+            keeper,
             writer,
-            index,
+            view,
+            folder,
+            rows,
+            counters,
             _lock: lock,
             _closed: open,
             closed: Mutex::new(Some(closed)),
@@ -205,7 +220,8 @@ impl Store {
     /// before it changed; one that answers an error changes nothing. A closure does no I/O and may be run again.
     ///
     /// # Errors
-    /// The closure's own, or that of the store.
+    /// The closure's own, or that of the store. After [`StoreError::Unavailable`] the change may be there or not, but
+    /// never in part.
     pub async fn write<T, E, F>(&self, change: F) -> Result<T, E>
     where
         F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -215,80 +231,168 @@ impl Store {
         self.0.writer.write(change).await
     }
 
-    /// Runs a query on this thread, over tables that do not change meanwhile.
+    /// [`Self::write`] for a thread that may wait; never to be called by one that runs asynchronous tasks.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_blocking<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.0.writer.write_blocking(change)
+    }
+
+    /// Runs a query on this thread, over tables that do not change meanwhile. It never waits for the disk's sync.
     ///
     /// # Errors
     /// The query's own, or that of the store.
     pub fn read<T, E>(&self, query: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        self.0
-            .index
-            .consistently(|| query(&Tx::new(&self.0.index, None)))
+        self.0.view.read(query)
+    }
+
+    /// Waits until the index fails, which a new start repairs, and says why. Whoever runs the server ends it then.
+    pub async fn failed(&self) -> Arc<str> {
+        let mut broken = self.0.view.index().watch();
+        let reason = match broken.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            Err(_) => None,
+        };
+        match reason {
+            Some(reason) => reason,
+            // The store holds the other end, and this borrows the store.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Makes a snapshot of the last change, and answers that change's number. Snapshots are also made without being
+    /// asked for: daily, and when the journal grows.
+    ///
+    /// # Errors
+    /// When it cannot be written. Serving goes on.
+    pub async fn snapshot(&self) -> Result<u64, MaintenanceError> {
+        self.0.keeper.snapshot().await
+    }
+
+    /// Makes snapshots until journal and snapshots hold nothing that is deleted by now.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub async fn forget_deleted(&self) -> Result<u64, MaintenanceError> {
+        self.0.keeper.forget().await
+    }
+
+    /// Writes a consistent copy into a new or empty folder while everything goes on, and answers the number of the last
+    /// change in it. [`maintenance::restore`] reads it. The key files are not part of it.
+    ///
+    /// # Errors
+    /// When it cannot be written; an incomplete copy is not taken for a whole one.
+    pub async fn backup(&self, to: PathBuf) -> Result<u64, MaintenanceError> {
+        self.0.keeper.backup(to).await
+    }
+
+    /// What the store holds and how it is doing.
+    ///
+    /// # Errors
+    /// When its files cannot be looked at.
+    pub fn stats(&self) -> Result<StoreStats, MaintenanceError> {
+        let inner = &self.0;
+        let listing = recovery::list(&inner.folder)?;
+        let metadata = |file: PathBuf| std::fs::metadata(file).ok();
+        let bytes = |file: PathBuf| metadata(file).map_or(0, |metadata| metadata.len());
+        let snapshots = listing.snapshots.iter();
+        let newest = listing
+            .snapshots
+            .last()
+            .and_then(|sequence| metadata(inner.folder.snapshot(*sequence)));
+        Ok(StoreStats {
+            rows: TABLES
+                .iter()
+                .zip(inner.rows.iter())
+                .map(|(table, count)| (table.name, count.load(Ordering::Relaxed)))
+                .collect(),
+            sequence: inner.counters.sequence.load(Ordering::Relaxed),
+            groups: inner.counters.frames.load(Ordering::Relaxed),
+            last_sync: Duration::from_micros(
+                inner.counters.last_sync_micros.load(Ordering::Relaxed),
+            ),
+            journal_bytes: listing
+                .segments
+                .iter()
+                .map(|first| bytes(inner.folder.segment(*first)))
+                .sum(),
+            snapshot_bytes: snapshots.map(|s| bytes(inner.folder.snapshot(*s))).sum(),
+            snapshot_made: newest.and_then(|metadata| metadata.modified().ok()),
+            index_bytes: inner
+                .view
+                .index()
+                .size()
+                .map_err(|error| MaintenanceError::Store(error.into()))?,
+        })
     }
 }
 
 /// Takes the lock before anything else in the folder is touched.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let folder = |source| OpenError::Folder {
-        path: path.to_owned(),
-        source,
+fn lock(path: &Path) -> Result<(Layout, File), OpenError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        |source| OpenError::Folder { path, source }
     };
     if !path.is_dir() {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(folder)?;
+            .map_err(at(path))?;
     }
-    let file = path.join("lock");
-    let opened = OpenOptions::new()
+    let folder = Layout::new(path);
+    let file = folder.lock();
+    let lock = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
-        .open(&file);
-    let lock = opened.map_err(|source| OpenError::Folder {
-        path: file.clone(),
-        source,
-    })?;
+        .mode(0o600)
+        .open(&file)
+        .map_err(at(&file))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok((folder, lock)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(OpenError::Folder { path: file, source }),
     }
 }
 
-/// Looks at what was opened without changing it. True if the store has never been used.
-fn examine(index: &Index, path: &Path, server_name: &ServerName) -> Result<bool, OpenError> {
-    let damaged = |error: StoreError| match error {
-        StoreError::Damaged { table } => OpenError::Damaged {
-            path: path.to_owned(),
-            table,
-        },
-        other => OpenError::Store(other),
-    };
-    let tx = Tx::new(index, None);
-    let schema = tx.get::<Meta>(&MetaName::Schema).map_err(damaged)?;
-    if let Some(MetaRecord::Schema(found)) = schema
-        && found > SCHEMA
-    {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-        });
-    }
-    let mut rows = 0;
-    for table in tables::TABLES {
-        rows += (table.check)(&tx).map_err(damaged)?;
-    }
-    match tx.get::<Meta>(&MetaName::ServerName).map_err(damaged)? {
-        None if rows == 0 => Ok(true),
-        Some(MetaRecord::ServerName(found)) if found == server_name.as_str() => Ok(false),
-        Some(MetaRecord::ServerName(found)) => Err(OpenError::OtherServer {
-            path: path.to_owned(),
-            found,
-            wanted: server_name.as_str().to_owned(),
-        }),
+/// Whether the store has never been used; an error if it is of another schema or server.
+fn examine(
+    view: &View,
+    folder: &Layout,
+    rows: &[AtomicU64],
+    server_name: &ServerName,
+) -> Result<bool, OpenError> {
+    let path = folder.root().to_owned();
+    let (schema, name) = view.read(|tx| -> Result<_, StoreError> {
+        Ok((
+            tx.get::<Meta>(&MetaName::Schema)?,
+            tx.get::<Meta>(&MetaName::ServerName)?,
+        ))
+    })?;
+    match (schema, name) {
+        (Some(MetaRecord::Schema(found)), _) if found > SCHEMA => {
+            Err(OpenError::Newer { path, found })
+        }
+        (Some(MetaRecord::Schema(_)), Some(MetaRecord::ServerName(found))) => {
+            if found == server_name.as_str() {
+                return Ok(false);
+            }
+            Err(OpenError::OtherServer {
+                path,
+                found,
+                wanted: server_name.as_str().to_owned(),
+            })
+        }
+        (None, None) if rows.iter().all(|count| count.load(Ordering::Relaxed) == 0) => Ok(true),
         _ => Err(OpenError::Damaged {
-            path: path.to_owned(),
+            path,
             table: Meta::NAME,
         }),
     }
@@ -296,5 +400,6 @@ fn examine(index: &Index, path: &Path, server_name: &ServerName) -> Result<bool,
 
 /// Whether there is a store in the folder already.
 pub fn exists(path: &Path) -> bool {
-    path.join("index").is_dir()
+    let folder = Layout::new(path);
+    folder.journal().is_dir() || folder.index().is_dir()
 }

@@ -1,126 +1,228 @@
-//! The rows in sled. The only file that names sled.
+//! The index: all rows in sled, to be read fast. The journal is the truth, so nothing here needs to be durable; what is
+//! lost or damaged is made again. The only file that names sled.
+//!
+//! Rows are plain inserts and removes: sled's transactions and batches turn on a lock for the whole process, which its
+//! flushes hold while they wait for the disk.
 
-use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
+use std::time::Duration;
 
-use sled::transaction::{ConflictableTransactionResult, TransactionResult, Transactional as _};
+use tokio::sync::watch;
 
 use super::StoreError;
+use super::changes::Changes;
+use super::frame::History;
 use super::tables::TABLES;
-use super::tx::Changes;
 
 /// A row as bytes.
 pub(super) type Row = (sled::IVec, sled::IVec);
 
-/// All tables, each a tree.
-pub(super) struct Index {
-    db: sled::Db,
-    trees: Vec<sled::Tree>,
-    /// sled's own flush starts the writing of its file but does not wait for the disk; this handle does.
-    file: File,
-    applying: RwLock<()>,
+/// Up to which change the index has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub(super) history: History,
+    pub(super) sequence: u64,
 }
 
-/// The index could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum IndexError {
-    #[error("{0}")]
-    Sled(#[from] sled::Error),
-    #[error("{0}")]
-    File(#[from] std::io::Error),
-    #[error("its files are damaged")]
-    Panicked,
+const APPLIED: &[u8] = b"applied";
+
+/// All tables, each a tree.
+pub(super) struct Index {
+    // Dropped before the database, which then closes.
+    trees: Vec<sled::Tree>,
+    applied: sled::Tree,
+    db: sled::Db,
+    /// Why the index cannot be used any more.
+    broken: watch::Sender<Option<Arc<str>>>,
+}
+
+/// The index cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct IndexError(Arc<str>);
+
+impl From<sled::Error> for IndexError {
+    fn from(error: sled::Error) -> Self {
+        // sled's own texts say what happened to its file, never what is in it; they span lines.
+        let text = error.to_string();
+        Self(text.split_whitespace().collect::<Vec<_>>().join(" ").into())
+    }
+}
+
+/// Calls sled, which panics where its files are not what it expects.
+fn guarded<T>(call: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(IndexError("its files are damaged".into())))
+}
+
+/// Opens a database. Its file may still be locked by threads of one that was just closed, which end in their own time;
+/// nobody else can have it, as the store has a lock of its own.
+fn open_when_free(config: &sled::Config) -> Result<sled::Db, sled::Error> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    const TRIES: u32 = 5_000;
+    for _ in 0..TRIES {
+        match config.open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains("acquire lock") => {
+                std::thread::sleep(PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+    config.open()
 }
 
 impl Index {
-    /// Opens the trees in a folder. sled panics on some damaged files.
+    /// Opens the trees in a folder, making them if need be.
     pub(super) fn open(folder: &Path, cache: u64) -> Result<Self, IndexError> {
-        let config = sled::Config::new().path(folder).cache_capacity(cache);
-        catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open()?;
+        guarded(|| {
+            let db = open_when_free(&sled::Config::new().path(folder).cache_capacity(cache))?;
             let trees = TABLES
                 .iter()
                 .map(|table| db.open_tree(table.id.to_be_bytes()))
                 .collect::<Result<Vec<_>, _>>()?;
-            let file = File::open(folder.join("db"))?;
+            let applied = db.open_tree(APPLIED)?;
             Ok(Self {
-                db,
                 trees,
-                file,
-                applying: RwLock::new(()),
+                applied,
+                db,
+                broken: watch::Sender::new(None),
+            })
+        })
+    }
+
+    /// Up to which change it has come; none if it was never said.
+    pub(super) fn applied(&self) -> Result<Option<Applied>, IndexError> {
+        let row = guarded(|| Ok(self.applied.get(APPLIED)?))?;
+        Ok(row.and_then(|row| {
+            let (history, rest) = row.split_first_chunk()?;
+            let (sequence, rest) = rest.split_first_chunk()?;
+            rest.is_empty().then_some(Applied {
+                history: *history,
+                sequence: u64::from_be_bytes(*sequence),
             })
         }))
-        .unwrap_or(Err(IndexError::Panicked))
     }
 
-    /// Runs a query while nothing is applied.
-    pub(super) fn consistently<T>(&self, query: impl FnOnce() -> T) -> T {
-        let _nothing_applied = self.applying.read().unwrap_or_else(PoisonError::into_inner);
-        query()
+    /// Puts changes in, then says how far it has come.
+    pub(super) fn apply(&self, changes: &Changes, applied: Applied) -> Result<(), IndexError> {
+        self.watched(|| {
+            for (table, key, record) in changes.iter() {
+                self.set(table, key, record)?;
+            }
+            self.mark(applied)
+        })
     }
 
-    /// Makes a group of changes durable: one transaction over all trees, then sled's flush, then the disk's.
-    pub(super) fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
-        {
-            let _alone = self
-                .applying
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let result: TransactionResult<(), ()> = self.trees.as_slice().transaction(|trees| {
-                for (table, key, record) in changes.iter() {
-                    let place = TABLES.iter().position(|known| known.id == table);
-                    if let Some(tree) = place.and_then(|place| trees.get(place)) {
-                        match record {
-                            Some(record) => tree.insert(key, record)?,
-                            None => tree.remove(key)?,
-                        };
-                    }
-                }
-                ConflictableTransactionResult::Ok(())
-            });
-            result.map_err(|error| StoreError::unavailable(format!("{error:?}")))?;
-        }
-        self.db
-            .flush()
-            .map_err(|error| StoreError::unavailable(error.to_string()))?;
-        self.file
-            .sync_data()
-            .map_err(|error| StoreError::unavailable(error.to_string()))
+    fn set(&self, table: u8, key: &[u8], record: Option<&[u8]>) -> Result<(), IndexError> {
+        let tree = self.tree(table)?;
+        match record {
+            Some(record) => tree.insert(key, record)?,
+            None => tree.remove(key)?,
+        };
+        Ok(())
     }
 
-    pub(super) fn get(&self, table: u8, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.tree(table)?
-            .get(key)
-            .map_err(|error| StoreError::unavailable(error.to_string()))
+    /// Puts one row into an index that nobody reads yet, or takes it out.
+    pub(super) fn load(
+        &self,
+        table: u8,
+        key: &[u8],
+        record: Option<&[u8]>,
+    ) -> Result<(), IndexError> {
+        guarded(|| self.set(table, key, record))
+    }
+
+    /// Says how far it has come.
+    pub(super) fn mark(&self, applied: Applied) -> Result<(), IndexError> {
+        let mut row = applied.history.to_vec();
+        row.extend_from_slice(&applied.sequence.to_be_bytes());
+        self.applied.insert(APPLIED, row)?;
+        Ok(())
+    }
+
+    /// Writes what is only in memory.
+    pub(super) fn flush(&self) -> Result<(), IndexError> {
+        guarded(|| {
+            self.db.flush()?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn get(&self, table: u8, key: &[u8]) -> Result<Option<sled::IVec>, IndexError> {
+        self.watched(|| Ok(self.tree(table)?.get(key)?))
     }
 
     /// Rows in order, from a bound on, as long as their keys begin with a prefix.
     pub(super) fn range<'a>(
         &'a self,
         table: u8,
-        from: Bound<Vec<u8>>,
+        from: (Bound<&[u8]>, Bound<&[u8]>),
         prefix: &'a [u8],
-    ) -> impl Iterator<Item = Result<Row, StoreError>> + 'a {
-        let rows = self
-            .tree(table)
-            .ok()
-            .map(|tree| tree.range((from, Bound::Unbounded)));
-        rows.into_iter()
-            .flatten()
-            .map(|row| row.map_err(|error| StoreError::unavailable(error.to_string())))
-            .take_while(move |row| {
+    ) -> impl Iterator<Item = Result<Row, IndexError>> + 'a {
+        let mut rows = self.tree(table).map(|tree| tree.range::<&[u8], _>(from));
+        std::iter::from_fn(move || {
+            let next = match &mut rows {
+                Ok(rows) => self.watched(|| Ok(rows.next().transpose()?)).transpose(),
+                Err(error) => Some(Err(error.clone())),
+            };
+            next.filter(|row| {
                 row.as_ref()
                     .map_or(true, |(key, _)| key.starts_with(prefix))
             })
+        })
+        .fuse()
     }
 
-    fn tree(&self, table: u8) -> Result<&sled::Tree, StoreError> {
+    /// All rows of a table.
+    pub(super) fn rows(&self, table: u8) -> impl Iterator<Item = Result<Row, IndexError>> + '_ {
+        self.range(table, (Bound::Unbounded, Bound::Unbounded), &[])
+    }
+
+    /// How many bytes its files take.
+    pub(super) fn size(&self) -> Result<u64, IndexError> {
+        guarded(|| Ok(self.db.size_on_disk()?))
+    }
+
+    /// Tells why the index cannot be used any more, as soon as it cannot.
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.broken.subscribe()
+    }
+
+    fn watched<T>(&self, call: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+        guarded(call).inspect_err(|error| {
+            self.broken.send_if_modified(|broken| {
+                let first = broken.is_none();
+                if first {
+                    *broken = Some(Arc::clone(&error.0));
+                }
+                first
+            });
+        })
+    }
+
+    fn tree(&self, table: u8) -> Result<&sled::Tree, IndexError> {
         let place = TABLES.iter().position(|known| known.id == table);
         place
             .and_then(|place| self.trees.get(place))
-            .ok_or_else(|| StoreError::unavailable(format!("there is no table {table}")))
+            .ok_or_else(|| IndexError(format!("there is no table {table}").into()))
+    }
+}
+
+impl From<IndexError> for StoreError {
+    fn from(error: IndexError) -> Self {
+        Self::unavailable(format!("its index failed: {error}"))
+    }
+}
+
+/// Makes a database as the first form of the store did; answers the way to put rows into it.
+#[cfg(test)]
+pub(super) fn first_form(folder: &Path) -> impl Fn(u8, &[u8], &[u8]) + use<> {
+    let db = sled::Config::new().path(folder).open().unwrap();
+    move |table, key, record| {
+        let tree = db.open_tree(table.to_be_bytes()).unwrap();
+        tree.insert(key, record).unwrap();
     }
 }

@@ -4,51 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::StoreError;
+use super::changes::Changes;
 use super::codec::{Key as _, Record as _};
 use super::index::Index;
 use super::tables::Table;
-
-/// Changes by table and key: a new record, or none for a deletion.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Changes(BTreeMap<(u8, Vec<u8>), Option<Vec<u8>>>);
-
-impl Changes {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// In the order of tables and keys.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u8, &[u8], Option<&[u8]>)> {
-        self.0
-            .iter()
-            .map(|((table, key), record)| (*table, key.as_slice(), record.as_deref()))
-    }
-
-    pub(super) fn absorb(&mut self, later: Self) {
-        self.0.extend(later.0);
-    }
-
-    fn get(&self, table: u8, key: &[u8]) -> Option<&Option<Vec<u8>>> {
-        self.0.get(&(table, key.to_vec()))
-    }
-
-    fn range<'a>(
-        &'a self,
-        table: u8,
-        from: &Bound<Vec<u8>>,
-        prefix: &'a [u8],
-    ) -> impl Iterator<Item = (&'a [u8], &'a Option<Vec<u8>>)> {
-        let from = match from {
-            Bound::Included(key) => Bound::Included((table, key.clone())),
-            Bound::Excluded(key) => Bound::Excluded((table, key.clone())),
-            Bound::Unbounded => Bound::Included((table, Vec::new())),
-        };
-        self.0
-            .range((from, Bound::Unbounded))
-            .take_while(move |((of, key), _)| *of == table && key.starts_with(prefix))
-            .map(|((_, key), record)| (key.as_slice(), record))
-    }
-}
 
 /// Rows of a table, in the order of their keys' bytes.
 pub type Rows<T> = Vec<(<T as Table>::Key, <T as Table>::Record)>;
@@ -84,7 +43,7 @@ impl<'a> Tx<'a> {
             .get(T::ID, &key)
             .or_else(|| self.group.and_then(|group| group.get(T::ID, &key)));
         match changed {
-            Some(record) => record.as_deref().map(decode_record::<T>).transpose(),
+            Some(record) => record.map(decode_record::<T>).transpose(),
             None => match self.index.get(T::ID, &key)? {
                 Some(record) => decode_record::<T>(&record).map(Some),
                 None => Ok(None),
@@ -118,14 +77,18 @@ impl<'a> Tx<'a> {
             Some(key) => Bound::Excluded(key.to_bytes()),
             None => Bound::Included(prefix.to_vec()),
         };
-        let mut changed: BTreeMap<&[u8], &Option<Vec<u8>>> = BTreeMap::new();
+        let from = from.as_ref().map(Vec::as_slice);
+        let mut changed: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         if let Some(group) = self.group {
-            changed.extend(group.range(T::ID, &from, prefix));
+            changed.extend(group.range(T::ID, from, prefix));
         }
-        changed.extend(self.own.range(T::ID, &from, prefix));
+        changed.extend(self.own.range(T::ID, from, prefix));
 
         let mut changed = changed.into_iter().peekable();
-        let mut stored = self.index.range(T::ID, from, prefix).peekable();
+        let mut stored = self
+            .index
+            .range(T::ID, (from, Bound::Unbounded), prefix)
+            .peekable();
         let mut rows = Vec::new();
         while rows.len() < limit {
             // A changed row stands in place of the stored one with the same key.
@@ -162,7 +125,7 @@ impl<'a> Tx<'a> {
         let record = record
             .to_bytes()
             .map_err(|_| StoreError::Unwritable { table: T::NAME })?;
-        self.own.0.insert((T::ID, key.to_bytes()), Some(record));
+        self.own.set(T::ID, key.to_bytes(), Some(record));
         Ok(())
     }
 
@@ -171,7 +134,7 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// None today; a change of the store may bring some.
     pub fn delete<T: Table>(&mut self, key: &T::Key) -> Result<(), StoreError> {
-        self.own.0.insert((T::ID, key.to_bytes()), None);
+        self.own.set(T::ID, key.to_bytes(), None);
         Ok(())
     }
 }

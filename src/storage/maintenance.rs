@@ -1,0 +1,192 @@
+//! Work on a whole store that nobody else has open: restoring a backup, saving what a damaged journal still holds,
+//! making the index anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::{JournalError, OpenError};
+use super::files::{Disk, RealDisk};
+use super::layout::Layout;
+use super::merge::{self, Moment};
+use super::recovery::{self, Head};
+use super::{Options, Store, journal, snapshot};
+use crate::config;
+use crate::random::Random;
+use crate::types::ServerName;
+
+/// What was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// The last change that is in it.
+    pub sequence: u64,
+}
+
+/// What could be saved of a damaged journal.
+#[derive(Debug)]
+pub struct Salvaged {
+    /// The last change that could be read.
+    pub sequence: u64,
+    /// What was wrong with the next one, and how much is lost with it; none if nothing was wrong.
+    pub damage: Option<JournalError>,
+    /// Where the damaged journal is now; none if it was only looked at.
+    pub kept_in: Option<PathBuf>,
+}
+
+/// Fills an empty store with a backup, or with the `journal` folder of a store that was stopped, as a new history: an
+/// index or a journal of the old one is not taken for one of it.
+///
+/// # Errors
+/// When there is a store already, or the backup is damaged or incomplete. The target is as it was.
+pub fn restore(from: &Path, to: &config::Store) -> Result<Restored, OpenError> {
+    let (folder, _lock) = super::lock(&to.path)?;
+    if folder.journal().exists() || folder.index().exists() {
+        return Err(OpenError::NotEmpty(to.path.clone()));
+    }
+    let source = Layout::new(from);
+    // Whatever refuses a store at its start refuses a backup too.
+    let found = recovery::examine(&source)?;
+    if let Some(bad) = found.tail.bad {
+        return Err(OpenError::Journal(JournalError::Damaged {
+            file: source.segment(found.tail.first),
+            offset: found.tail.intact,
+            reason: bad.reason(),
+            intact: found.head.sequence,
+            later: 0,
+        }));
+    }
+    let all = |sequence| {
+        let mut segments = recovery::list(&source)?.segments;
+        segments.retain(|first| *first > sequence);
+        Ok(segments)
+    };
+    let history = Random::system().bytes()?;
+    let sequence = merge::with_rows(&source, all, |moment| {
+        make_journal(&RealDisk, &source, &folder, history, moment)
+    })?;
+    Ok(Restored { sequence })
+}
+
+/// Makes a journal of a new history that begins with a snapshot of the moment.
+fn make_journal(
+    disk: &dyn Disk,
+    source: &Layout,
+    target: &Layout,
+    history: super::frame::History,
+    moment: Moment,
+) -> Result<u64, JournalError> {
+    let head = Head {
+        checksum: Default::default(),
+        ..moment.head()
+    };
+    journal::found(disk, target, history, head, |file| {
+        snapshot::write(disk, file, history, head, |out| {
+            moment.rows(source, &mut |table, key, record| {
+                out.row(table, key, record)
+            })
+        })
+    })?;
+    Ok(head.sequence)
+}
+
+/// Goes on with what a damaged journal holds before its damage, as a new history. The damaged files are kept. With
+/// `dry_run`, only says what would be lost.
+///
+/// # Errors
+/// When another process has the store, when nothing at all can be read, or when the disk fails.
+pub fn salvage(settings: &config::Store, dry_run: bool) -> Result<Salvaged, OpenError> {
+    let (folder, _lock) = super::lock(&settings.path)?;
+    let kept_in = folder.damaged_journal();
+    if kept_in.exists() {
+        return Err(OpenError::NotEmpty(kept_in));
+    }
+    let mut first_damage = None;
+    for base in recovery::bases(&folder)? {
+        let tried = base.and_then(|base| {
+            let (moment, damage) = Moment::as_far_as_intact(&folder, base)?;
+            let sequence = moment.head().sequence;
+            if dry_run {
+                moment.rows(&folder, &mut |_, _, _| Ok(()))?;
+            } else {
+                save(&folder, moment)?;
+            }
+            Ok((sequence, damage))
+        });
+        match tried {
+            Ok((sequence, damage)) => {
+                return Ok(Salvaged {
+                    sequence,
+                    damage: first_damage.or(damage),
+                    kept_in: (!dry_run).then_some(kept_in),
+                });
+            }
+            Err(error @ JournalError::Snapshot { .. }) => {
+                first_damage.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(OpenError::Journal(first_damage.unwrap_or_else(|| {
+        JournalError::Missing {
+            folder: folder.journal(),
+            expected: 1,
+        }
+    })))
+}
+
+fn save(folder: &Layout, moment: Moment) -> Result<(), JournalError> {
+    // The new journal is made beside the store, so that it is whole before it takes the place of the damaged one.
+    let beside = Layout::new(&folder.salvage());
+    let at = |path: &Path| JournalError::file(path.to_owned());
+    if beside.root().exists() {
+        fs::remove_dir_all(beside.root()).map_err(at(beside.root()))?;
+    }
+    RealDisk
+        .create_folder(beside.root())
+        .map_err(at(beside.root()))?;
+    let history = Random::system().bytes()?;
+    make_journal(&RealDisk, folder, &beside, history, moment)?;
+    let journal = folder.journal();
+    RealDisk
+        .rename(&journal, &folder.damaged_journal())
+        .and_then(|()| RealDisk.rename(&beside.journal(), &journal))
+        .and_then(|()| RealDisk.sync_folder(folder.root()))
+        .and_then(|()| fs::remove_dir(beside.root()))
+        .map_err(at(&journal))
+}
+
+/// Makes the index of a stopped store anew, which gives back what space it takes beyond its rows, and removes from
+/// journal and snapshots what was deleted.
+///
+/// # Errors
+/// As for [`Store::open`].
+pub async fn compact(
+    settings: &config::Store,
+    server_name: &ServerName,
+) -> Result<(), CompactError> {
+    let options = Options {
+        rebuild: true,
+        ..Options::default()
+    };
+    let (settings, name) = (settings.clone(), server_name.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        Store::open_with(&settings, &name, Arc::new(RealDisk), options)
+    });
+    let store = opening.await.map_err(|_| CompactError::Stopped)??;
+    store.forget_deleted().await?;
+    Ok(())
+}
+
+/// Why a store could not be compacted.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// It could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A snapshot could not be made.
+    #[error(transparent)]
+    Maintenance(#[from] super::MaintenanceError),
+    /// The thread that does it ended.
+    #[error("compaction was interrupted")]
+    Stopped,
+}

@@ -1,0 +1,9 @@
+//! The store from the outside, and its files under every fault and crash that a disk may bring.
+
+mod crashes;
+mod damage;
+mod disk;
+mod faults;
+mod model;
+mod opening;
+mod whole;

@@ -1,0 +1,41 @@
+//! What readers see: the index, and over it the changes that are being put into it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::changes::Changes;
+use super::index::Index;
+use super::tx::Tx;
+
+/// The rows as they are after the last durable group.
+///
+/// A group becomes visible by one exchange of a pointer, for which readers are kept out; it is put into the index after
+/// that, while readers go on and see the same rows in the layer above. The next group is shown only when the one before
+/// is in the index and no reader that knows only older changes is left.
+pub(super) struct View {
+    index: Index,
+    shown: RwLock<Arc<Changes>>,
+}
+
+impl View {
+    pub(super) fn new(index: Index) -> Self {
+        Self {
+            index,
+            shown: RwLock::default(),
+        }
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Runs a query over rows that do not change meanwhile.
+    pub(super) fn read<T>(&self, query: impl FnOnce(&Tx<'_>) -> T) -> T {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        query(&Tx::new(&self.index, Some(&shown)))
+    }
+
+    /// Makes changes visible, in place of those that are in the index by now.
+    pub(super) fn show(&self, changes: Arc<Changes>) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = changes;
+    }
+}
