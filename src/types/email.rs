@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use icu_casemap::CaseMapper;
@@ -38,7 +39,9 @@ impl Email {
         if text.len() > 4 * MAX_OCTETS {
             return Err(EXPECTED);
         }
-        let (local, domain) = text.split_once('@').ok_or(EXPECTED)?;
+        // Marks in another order are the same text; folding one of them away must not tell the orders apart.
+        let composed = compose(text);
+        let (local, domain) = composed.split_once('@').ok_or(EXPECTED)?;
         let local = local::canonical(local).ok_or(EXPECTED)?;
         let domain = domain::canonical(domain).ok_or(EXPECTED)?;
         let email = Self {
@@ -86,6 +89,14 @@ impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email(…)")
     }
+}
+
+/// NFC.
+fn compose(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    ComposingNormalizer::new_nfc().normalize(text)
 }
 
 /// Folds until nothing changes: NFC of a folded text can be foldable again.
