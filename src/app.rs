@@ -363,6 +363,10 @@ fn monitor(
         source,
     })?;
     let addresses = server.addrs();
+    match addresses.first() {
+        Some(address) => log::info!("monitoring is served on {address}"),
+        None => log::info!("monitoring is served on {listen}"),
+    }
     Ok(Some((server.run(), addresses)))
 }
 

@@ -1,6 +1,7 @@
 //! The operator's commands: over the socket of a running server, on the store of a stopped one, and what both refuse.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -331,27 +332,87 @@ fn a_command_that_finds_neither_server_nor_store_says_so() {
     );
 }
 
+/// A request whose body is still to come, so that it holds a place until it is finished.
+fn half_a_request(server: &Running) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!(
+        "POST {V1}/3pid/bind HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\
+         Expect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// A figure of the metrics.
+fn figure(monitoring: SocketAddr, name: &str) -> f64 {
+    let mut stream = TcpStream::connect(monitoring).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.split(' ').next() == Some(name));
+    line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 #[test]
-fn commands_work_while_clients_are_refused_for_overload() {
+fn more_at_once_than_allowed_is_refused_and_afterwards_all_is_as_before() {
+    const HELD: usize = 8;
+    const CLIENTS: usize = 300;
     let site = Site::new();
-    site.configure("[api]\nmax_requests = 1\n");
+    site.configure(&format!(
+        "[api]\nmax_requests = {HELD}\n[metrics]\nlisten = \"127.0.0.1:0\"\n"
+    ));
     let server = site.serve();
-    let mut held = std::net::TcpStream::connect(server.address).unwrap();
-    held.write_all(
-        format!(
-            "POST {V1}/3pid/bind HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\
-             Expect: 100-continue\r\n\r\n"
-        )
-        .as_bytes(),
-    )
-    .unwrap();
-    until(|| {
+    let monitoring: SocketAddr = {
+        let log = server.log.lock().unwrap();
+        let line = log
+            .lines()
+            .find_map(|line| line.split_once("monitoring is served on "));
+        line.unwrap().1.parse().unwrap()
+    };
+    let get = || {
         call(server.address, "GET", "/_matrix/identity/v2", &Value::Null)
             .unwrap()
             .0
-            == 503
-    });
+    };
+    assert_eq!(get(), 200);
+    let memory = || figure(monitoring, "process_resident_memory_bytes");
+    let in_flight = || figure(monitoring, "bindery_http_requests_in_flight");
+    let before = memory();
+
+    let held: Vec<TcpStream> = (0..HELD).map(|_| half_a_request(&server)).collect();
+    until(|| in_flight() >= 8.0);
+    // Nobody has finished a request yet, so these are open all at once.
+    let refused: Vec<TcpStream> = (0..CLIENTS).map(|_| half_a_request(&server)).collect();
+    for mut stream in refused {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.contains("HTTP/1.1 503") && answer.contains("retry-after: 1"),
+            "{answer}"
+        );
+    }
+    assert!(figure(monitoring, "bindery_http_overloads_total") >= 300.0);
+    // The operator is not refused.
     says(&site, &["status"]);
+
+    for mut stream in held {
+        stream.write_all(b"{}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("M_MISSING_PARAMS"), "{answer}");
+    }
+    until(|| in_flight() == 0.0);
+    assert_eq!(get(), 200);
+    let grown = memory() - before;
+    assert!(
+        grown < 64.0 * 1024.0 * 1024.0,
+        "{grown} bytes more than before"
+    );
 }
 
 /// Only root can give files away, so that only root can see this; everybody else owns what they make.
