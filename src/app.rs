@@ -1,5 +1,6 @@
 //! The composition root: puts the parts together, binds the listeners, runs until it is told to stop.
 
+mod admin;
 mod compose;
 mod keys;
 mod reload;
@@ -16,6 +17,8 @@ use actix_web::middleware::from_fn;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::admin::AdminSocket;
+pub use self::admin::{Call, Offline, OfflineError, Outcome, PROTOCOL, Reply, SocketError};
 pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
 pub use self::reload::Reloader;
@@ -27,6 +30,7 @@ use crate::mail;
 use crate::metrics::MetricsError;
 use crate::net::{ResolveError, SetupError};
 use crate::random::{Random, RandomError};
+use crate::services::admin::Admin;
 use crate::services::health::Health;
 use crate::services::jobs::SessionSweeper;
 use crate::storage::{self, OpenError, Store, StoreError};
@@ -99,6 +103,9 @@ pub enum StartError {
     /// The mail transport.
     #[error(transparent)]
     Mailer(#[from] mail::SetupError),
+    /// The socket for commands.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -138,6 +145,8 @@ pub struct App {
     monitoring: Option<(Server, Vec<SocketAddr>)>,
     health: Arc<Health>,
     reloader: Arc<Reloader>,
+    socket: AdminSocket,
+    admin: Arc<Admin>,
     store: Store,
     sweeper: Arc<SessionSweeper>,
 }
@@ -152,6 +161,8 @@ impl App {
         let store = open_store(&config).await?;
         let keys = Keys::load(&config.keys, &store, &deps.random).await?;
         let key = keys.server.current();
+        let socket = AdminSocket::bind(&config.admin.socket)?;
+        let admin = Arc::new(admin::service(&config, &deps, &store, &keys.server));
         let state = compose::state(&config, &deps, &store, keys)?;
         let monitoring = Monitoring {
             metrics: Arc::clone(&state.metrics),
@@ -183,6 +194,8 @@ impl App {
             monitoring,
             health,
             reloader,
+            socket,
+            admin,
             store,
             sweeper,
         })
@@ -219,6 +232,7 @@ impl App {
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper)));
         jobs.spawn(watchdog(self.store.clone()));
+        jobs.spawn(self.socket.serve(self.admin));
         let monitoring = self.monitoring.map(|(server, _)| {
             let handle = server.handle();
             jobs.spawn(async move {
@@ -349,6 +363,10 @@ fn monitor(
         source,
     })?;
     let addresses = server.addrs();
+    match addresses.first() {
+        Some(address) => log::info!("monitoring is served on {address}"),
+        None => log::info!("monitoring is served on {listen}"),
+    }
     Ok(Some((server.run(), addresses)))
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod logging;
+mod operator;
 mod serve;
 mod test_mail;
 
@@ -11,11 +12,12 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
+pub use self::operator::{ConnectionError, Operator};
 use crate::app::{RunError, StartError};
 use crate::config::{Config, Environment, LoadError};
 use crate::mail::SendError;
 use crate::templates::RenderError;
-use crate::types::Email;
+use crate::types::{Email, Invalid};
 
 /// The examples below `--help`.
 const EXAMPLES: &str = "\
@@ -24,6 +26,8 @@ Examples:
   bindery --config /etc/bindery/identity.toml  run it with this file
   bindery check                                see whether it could start
   bindery test-mail alice@example.org          see whether mail arrives
+  bindery status                               show what the server holds, running or not
+  bindery keys rotate                          sign with a new key from now on
 
 Every key of the configuration can also be given by a variable, such as BINDERY_SERVER__NAME.";
 
@@ -35,6 +39,9 @@ pub struct Cli {
     /// ./identity.toml, else /etc/bindery/identity.toml, else built-in defaults
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Show what can be shown as JSON, an object a line, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
     /// What to do; run the server if nothing else is asked for.
     #[command(subcommand)]
     command: Option<Command>,
@@ -63,6 +70,9 @@ pub enum Command {
         #[arg(value_name = "ADDRESS", value_parser = email)]
         address: Email,
     },
+    /// Commands on what a server holds.
+    #[command(flatten)]
+    Operator(Operator),
 }
 
 /// Reads the arguments and the configuration, starts the log, and runs one command.
@@ -72,12 +82,13 @@ pub enum Command {
 pub fn run() -> Result<(), CliError> {
     let cli = Cli::parse();
     let loaded = Config::load(cli.config.as_deref(), &Environment::of_process())?;
-    let named = cli.config.clone();
+    let (named, json) = (cli.config.clone(), cli.json);
     let logging = logging::start(&loaded.config.log);
     match cli.into_command() {
         Command::Serve => serve::run(loaded, named, logging),
         Command::Check => check::run(&loaded),
         Command::TestMail { address } => test_mail::run(&loaded.config, &address),
+        Command::Operator(operator) => operator::run(operator, &loaded.config, json),
     }
 }
 
@@ -96,6 +107,12 @@ pub enum CliError {
     /// The threads or signals of the program could not be set up.
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
+    /// A command did not reach the server or its store, or was refused there.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// An address in the arguments is none.
+    #[error("the address must be {0}")]
+    Address(Invalid),
     /// The test mail could not be written.
     #[error(transparent)]
     Template(#[from] RenderError),

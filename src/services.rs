@@ -1,6 +1,7 @@
 //! What the server does, free of HTTP. No service names another; what two of them need lives in `storage`.
 
 pub mod accounts;
+pub mod admin;
 pub mod associations;
 pub mod health;
 pub mod jobs;

@@ -211,12 +211,13 @@ fn objection(command: &str) -> Option<String> {
         .split_whitespace()
         // Documents put what may be left out into brackets, and name values in capitals.
         .map(|word| word.trim_matches(['[', ']']))
-        .map(|word| {
-            if word == "ADDRESS" {
-                "alice@example.org"
-            } else {
-                word
-            }
+        .map(|word| match word {
+            "ADDRESS" => "alice@example.org",
+            "MEDIUM" => "email",
+            "MXID" => "@alice:example.org",
+            "NAME" => "example.org",
+            "KEY" => "ed25519:1",
+            word => word,
         });
     match Cli::try_parse_from(words) {
         Err(error) if error.use_stderr() => Some(error.to_string()),

@@ -21,6 +21,8 @@ use tempfile::TempDir;
 
 #[path = "process/logs.rs"]
 mod logs;
+#[path = "process/operator.rs"]
+mod operator;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

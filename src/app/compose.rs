@@ -56,7 +56,7 @@ pub(super) fn state(
 ) -> Result<State, StartError> {
     let Deps { clock, random, .. } = deps;
     let (mailer, templates) = mail(config, deps)?;
-    let (keys, secret) = (Arc::new(keys.server), Arc::new(keys.secret));
+    let (keys, secret) = (keys.server, Arc::new(keys.secret));
     let templates = Arc::new(templates);
     let limits = Arc::new(Limits::new(&config.limits, Arc::clone(clock), random)?);
     let metrics = Arc::new(Metrics::new(Action::ALL.map(Action::name))?);

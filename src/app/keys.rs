@@ -1,17 +1,17 @@
 //! The two files that a server cannot be moved without: its signing keys and its HMAC secret. Both are made at the first
 //! start, and never again: a server whose files were lost must not quietly become another one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::random::{Random, RandomError};
 use crate::signing::{KeyFileError, KeyRing, ServerKey, ServerKeys, ServerSecret};
-use crate::storage::tables::{KeyStateEntry, Meta, MetaName, MetaRecord};
-use crate::storage::{Store, StoreError};
+use crate::storage::secret_file::{self, ReadError};
+use crate::storage::tables::KeyStateEntry;
+use crate::storage::{Store, StoreError, key_states};
 use crate::types::{KeyId, KeyState};
 
 /// Why the keys could not be used.
@@ -64,7 +64,7 @@ pub enum KeysError {
 /// The keys of a server.
 pub struct Keys {
     /// The ed25519 keys with their states.
-    pub server: ServerKeys,
+    pub server: Arc<ServerKeys>,
     /// What tokens are derived from.
     pub secret: ServerSecret,
 }
@@ -80,7 +80,7 @@ impl Keys {
         store: &Store,
         random: &Random,
     ) -> Result<Self, KeysError> {
-        let known = stored_states(store)?;
+        let known = store.read(key_states::get)?;
         let first_start = known.is_empty();
         let new_ring = || {
             let seed = Zeroizing::new(random.bytes::<32>()?);
@@ -91,16 +91,17 @@ impl Keys {
 
         let states = merge(&ring, &known, &settings.file)?;
         if states != known {
-            let record = MetaRecord::KeyStates(states.clone());
+            let states = states.clone();
             store
-                .write(move |tx| -> Result<(), StoreError> {
-                    tx.put::<Meta>(&MetaName::KeyStates, &record)
-                })
+                .write(move |tx| key_states::put(tx, states.clone()))
                 .await?;
         }
         let server =
             assemble(ring, &states).ok_or_else(|| KeysError::Lost(settings.file.clone()))?;
-        Ok(Self { server, secret })
+        Ok(Self {
+            server: Arc::new(server),
+            secret,
+        })
     }
 
     /// Looks whether [`Self::load`] would succeed on a store that has been used, and answers which key would sign.
@@ -108,7 +109,7 @@ impl Keys {
     /// # Errors
     /// As [`Self::load`].
     pub fn check(settings: &crate::config::Keys, store: &Store) -> Result<KeyId, KeysError> {
-        let known = stored_states(store)?;
+        let known = store.read(key_states::get)?;
         let unmade = || Ok(Zeroizing::new(String::new()));
         let (ring, _) = read(settings, false, unmade, unmade)?;
         let states = merge(&ring, &known, &settings.file)?;
@@ -136,14 +137,6 @@ fn read(
         source,
     })?;
     Ok((ring, secret))
-}
-
-fn stored_states(store: &Store) -> Result<Vec<KeyStateEntry>, StoreError> {
-    let record = store.read(|tx| tx.get::<Meta>(&MetaName::KeyStates))?;
-    Ok(match record {
-        Some(MetaRecord::KeyStates(states)) => states,
-        _ => Vec::new(),
-    })
 }
 
 /// The states that hold now: what the store knows, then what is new in the file.
@@ -214,58 +207,21 @@ fn read_or_create(
     first_start: bool,
     make: impl FnOnce() -> Result<Zeroizing<String>, KeysError>,
 ) -> Result<Zeroizing<String>, KeysError> {
-    match fs::metadata(file) {
-        Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {
-            Err(KeysError::Exposed(file.to_owned()))
-        }
-        Ok(_) => fs::read_to_string(file)
-            .map(Zeroizing::new)
-            .map_err(|source| KeysError::File {
-                action: "read",
-                file: file.to_owned(),
-                source,
-            }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && first_start => {
+    let failed = |action, source| KeysError::File {
+        action,
+        file: file.to_owned(),
+        source,
+    };
+    match secret_file::read(file) {
+        Ok(text) => Ok(text),
+        Err(ReadError::Exposed) => Err(KeysError::Exposed(file.to_owned())),
+        Err(ReadError::File(source)) => Err(failed("read", source)),
+        Err(ReadError::Missing) if first_start => {
             let text = make()?;
-            create(file, &text).map_err(|source| KeysError::File {
-                action: "create",
-                file: file.to_owned(),
-                source,
-            })?;
+            secret_file::write(file, &text).map_err(|source| failed("create", source))?;
             log::info!("made {}; keep a copy of it in a safe place", file.display());
             Ok(text)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(KeysError::Lost(file.to_owned()))
-        }
-        Err(source) => Err(KeysError::File {
-            action: "read",
-            file: file.to_owned(),
-            source,
-        }),
+        Err(ReadError::Missing) => Err(KeysError::Lost(file.to_owned())),
     }
-}
-
-/// Writes a file of mode 0600 that is whole and on disk when its name appears.
-fn create(file: &Path, text: &str) -> io::Result<()> {
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut out = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    fs::rename(&unfinished, file)?;
-    File::open(folder)?.sync_all()
 }

@@ -1,11 +1,10 @@
 //! Whether the server can do its work, and what its store takes: what monitoring asks.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::metrics::StoreFigures;
-use crate::storage::{Store, StoreError};
+use crate::storage::{Store, StoreError, disk};
 
 /// The service.
 pub struct Health {
@@ -43,7 +42,7 @@ impl Health {
     /// What the store is like now. Blocks on the file system.
     pub fn figures(&self) -> StoreFigures {
         StoreFigures {
-            bytes: size(&self.folder),
+            bytes: disk::size(&self.folder),
         }
     }
 }
@@ -57,19 +56,4 @@ pub enum NotReady {
     /// The store does not take changes.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// The bytes of all files below a folder. Files come and go meanwhile; what cannot be looked at counts as nothing.
-fn size(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            Some(if metadata.is_dir() {
-                size(&entry.path())
-            } else {
-                metadata.len()
-            })
-        })
-        .sum()
 }

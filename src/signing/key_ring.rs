@@ -65,6 +65,44 @@ impl KeyRing {
         )
     }
 
+    /// Adds a key with this seed, under the lowest version above all others that are numbers; `taken` are versions that the
+    /// file does not have, and that must not be given again.
+    ///
+    /// # Errors
+    /// When no such version is left, or the seed is not one.
+    pub fn add(&mut self, seed: &[u8; 32], taken: &[&str]) -> Result<KeyId, KeyFileError> {
+        let line = self.0.len() + 1;
+        let known = self.keys().map(|key| key.id().version());
+        let highest = known
+            .chain(taken.iter().copied())
+            .filter_map(|version| version.parse::<u64>().ok())
+            .max();
+        let version = highest
+            .unwrap_or(0)
+            .checked_add(1)
+            .ok_or(KeyFileError::Line { line })?;
+        let key = KeyId::from_version(&version.to_string())
+            .ok()
+            .and_then(|id| ServerKey::from_seed(id, seed))
+            .ok_or(KeyFileError::Line { line })?;
+        let id = key.id().clone();
+        self.0.push((key, Zeroizing::new(seed.to_vec())));
+        Ok(id)
+    }
+
+    /// The text of the file that was read, with the key that was added last on a line at its end. Remarks and order of the
+    /// operator stay.
+    pub fn appended_to(&self, text: &str) -> Zeroizing<String> {
+        let mut file = Zeroizing::new(text.to_owned());
+        if !file.is_empty() && !file.ends_with('\n') {
+            file.push('\n');
+        }
+        if let Some((key, seed)) = self.0.last() {
+            push_line(&mut file, key, seed);
+        }
+        file
+    }
+
     /// Reads a key file.
     ///
     /// # Errors
@@ -115,10 +153,7 @@ impl KeyRing {
         // Enough for all lines: a text that grows would leave seeds behind where it stood before.
         let mut text = Zeroizing::new(String::with_capacity(self.0.len() * 128));
         for (key, seed) in &self.0 {
-            let seed = Zeroizing::new(encode_base64(seed));
-            for part in ["ed25519 ", key.id().version(), " ", &seed, "\n"] {
-                text.push_str(part);
-            }
+            push_line(&mut text, key, seed);
         }
         text
     }
@@ -131,6 +166,13 @@ impl KeyRing {
     /// The keys in the order of the file, without their seeds.
     pub fn into_keys(self) -> Vec<ServerKey> {
         self.0.into_iter().map(|(key, _)| key).collect()
+    }
+}
+
+fn push_line(text: &mut Zeroizing<String>, key: &ServerKey, seed: &[u8]) {
+    let seed = Zeroizing::new(encode_base64(seed));
+    for part in ["ed25519 ", key.id().version(), " ", &seed, "\n"] {
+        text.push_str(part);
     }
 }
 
@@ -195,6 +237,25 @@ mod tests {
             assert_eq!(error, expected);
             assert!(!error.to_string().contains(SEED));
         }
+    }
+
+    #[test]
+    fn a_key_is_added_under_a_version_that_was_never_given() {
+        let other = encode_base64(&[9; 32]);
+        let text = format!("# mine\ned25519 7 {SEED}\ned25519 a {other}");
+        let mut ring = KeyRing::parse(&text).unwrap();
+        assert_eq!(
+            ring.add(&[3; 32], &["9", "1"]).unwrap().as_str(),
+            "ed25519:10"
+        );
+        let appended = ring.appended_to(&text);
+        assert!(appended.starts_with(&text));
+        let read = KeyRing::parse(&appended).unwrap();
+        let versions: Vec<_> = read
+            .keys()
+            .map(|key| key.id().version().to_owned())
+            .collect();
+        assert_eq!(versions, ["7", "a", "10"]);
     }
 
     proptest! {

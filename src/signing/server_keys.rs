@@ -42,6 +42,21 @@ impl ServerKeys {
             .is_some()
     }
 
+    /// This key signs from now on; the one before only holds.
+    pub fn rotate(&self, key: ServerKey) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut keys.current, Arc::new(key));
+        keys.others.push((before, KeyState::Valid));
+    }
+
+    /// This key is no longer trusted. The one that signs is left alone.
+    pub fn revoke(&self, id: &KeyId) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (_, state) in keys.others.iter_mut().filter(|(key, _)| key.id() == id) {
+            *state = KeyState::Revoked;
+        }
+    }
+
     fn find_valid(&self, wanted: impl Fn(&ServerKey) -> bool) -> Option<Arc<ServerKey>> {
         let keys = self.read();
         let others = keys

@@ -1,8 +1,9 @@
 //! The two rows of an account, which change together.
 
+use super::codec::Key;
 use super::tables::{AccountRecord, Accounts, AccountsByUser, Nothing};
 use super::{StoreError, Tx};
-use crate::types::AccessTokenHash;
+use crate::types::{AccessTokenHash, UserId};
 
 /// Writes an account.
 ///
@@ -15,6 +16,21 @@ pub fn put(
 ) -> Result<(), StoreError> {
     tx.put::<Accounts>(token, record)?;
     tx.put::<AccountsByUser>(&(record.mxid.clone(), *token), &Nothing {})
+}
+
+/// At most `limit` accounts by user and token, of one user or of all, those after `after`.
+///
+/// # Errors
+/// When the store fails.
+pub fn places(
+    tx: &Tx<'_>,
+    user: Option<&UserId>,
+    after: Option<&(UserId, AccessTokenHash)>,
+    limit: usize,
+) -> Result<Vec<(UserId, AccessTokenHash)>, StoreError> {
+    let prefix = user.map(Key::to_bytes).unwrap_or_default();
+    let rows = tx.scan::<AccountsByUser>(&prefix, after, limit)?;
+    Ok(rows.into_iter().map(|(place, _)| place).collect())
 }
 
 /// Removes an account, if there is one.

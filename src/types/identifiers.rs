@@ -59,7 +59,8 @@ impl fmt::Display for Sid {
 
 /// A server name: host name, IPv4 or bracketed IPv6 literal, with an optional port (specification, appendix "Server
 /// Name"). Case is kept, and names are compared as bytes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ServerName(String);
 
 impl ServerName {
@@ -127,6 +128,20 @@ impl ServerName {
             .strip_prefix(':')?
             .parse()
             .ok()
+    }
+}
+
+impl TryFrom<String> for ServerName {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ServerName> for String {
+    fn from(value: ServerName) -> Self {
+        value.0
     }
 }
 
@@ -202,7 +217,8 @@ impl fmt::Display for UserId {
 }
 
 /// The id of an ed25519 key, `ed25519:<version>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
 impl KeyId {
@@ -241,6 +257,20 @@ impl KeyId {
     /// The part after `ed25519:`.
     pub fn version(&self) -> &str {
         self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0)
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(value: KeyId) -> Self {
+        value.0
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Email, Invalid};
 
 /// The kind of a third-party identifier (specification, appendix "3PID Types").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Medium {
     /// An e-mail address.
     Email,
@@ -108,6 +109,24 @@ impl ThreePid {
         match self {
             Self::Email(email) => email.as_str(),
             Self::Msisdn(msisdn) => msisdn.as_str(),
+        }
+    }
+}
+
+impl ThreePid {
+    /// Enough of the address for its owner to know it again, and too little for anybody else: for the log.
+    pub fn masked(&self) -> String {
+        let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
+        match self {
+            Self::Email(email) => {
+                let (local, domain) = email.as_str().split_once('@').unwrap_or_default();
+                let end = domain.rsplit('.').next().unwrap_or_default();
+                format!("email {}…@{}….{end}", first(local), first(domain))
+            }
+            Self::Msisdn(msisdn) => {
+                let last: String = msisdn.as_str().chars().skip(msisdn.0.len() - 2).collect();
+                format!("msisdn …{last}")
+            }
         }
     }
 }

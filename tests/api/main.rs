@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod admin;
 mod answers;
 mod associations;
 mod bodies;

@@ -47,6 +47,32 @@ fn every_flow(server: &Running, site: &Site) -> Vec<String> {
     get("/pubkey/isvalid?public_key=no-key");
     get("/no/such/path/of-alice.liddell@example.org");
 
+    let v2 = |method: &str, path: &str, body: &Value| {
+        call(
+            address,
+            method,
+            &format!("/_matrix/identity/v2{path}"),
+            body,
+        )
+        .unwrap()
+    };
+    // A homeserver that cannot be reached, and tokens that nobody gave out.
+    let register = json!({
+        "access_token": "openid-token-of-alice", "token_type": "Bearer", "expires_in": 60,
+        "matrix_server_name": "127.0.0.1:1",
+    });
+    v2("POST", "/account/register", &register);
+    v2(
+        "GET",
+        "/account?access_token=token-in-a-query",
+        &Value::Null,
+    );
+    v2(
+        "POST",
+        "/account/logout?access_token=token-in-a-query",
+        &json!({}),
+    );
+
     let token = mailed_token(&site.store(), &sid);
     let mut secrets = vec![sid, token];
     for file in ["signing.key", "secret.key"] {
@@ -64,7 +90,8 @@ fn every_flow(server: &Running, site: &Site) -> Vec<String> {
         "441632960000",
         "no.address",
         "no-key",
-        "password-of-smtp",
+        "openid-token-of-alice",
+        "token-in-a-query",
         "token=",
     ] {
         secrets.push(secret.to_owned());
@@ -76,7 +103,9 @@ fn every_flow(server: &Running, site: &Site) -> Vec<String> {
 fn no_address_token_or_secret_is_in_the_log_at_any_level() {
     for level in ["info", "debug"] {
         let site = Site::new();
-        site.configure(&format!("[log]\nlevel = \"{level}\"\n"));
+        site.configure(&format!(
+            "[log]\nlevel = \"{level}\"\n[federation]\nallow_ips = [\"127.0.0.1\"]\n"
+        ));
         let mut server = site.serve();
         let secrets = every_flow(&server, &site);
         server.signal("TERM");

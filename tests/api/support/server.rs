@@ -52,6 +52,7 @@ impl TestServer {
         config.server.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
         config.server.workers = 1;
         config.store.path = folder.path().to_owned();
+        config.admin.socket = folder.path().join("admin.sock");
         config.keys.file = folder.path().join("signing.key");
         config.keys.secret = folder.path().join("secret.key");
         config.email.directory = folder.path().join("outbox");

@@ -1,0 +1,315 @@
+//! The way of the operator's commands: a unix socket while the server runs, the store itself while it does not.
+//!
+//! A client sends a JSON object a line, `{"version":1,"request":{…}}`, and gets one for each:
+//! `{"version":1,"ok":{…}}` or `{"version":1,"error":"…"}`.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use super::{Deps, Keys, StartError, open_store};
+use crate::config::Config;
+use crate::services::admin::{Admin, AdminAnswer, AdminError, AdminParts, AdminRequest};
+use crate::signing::ServerKeys;
+use crate::storage::{self, Store};
+
+/// The version of what is said on the socket.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest line that is read from a client, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// How long a client may be silent.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How many clients are heard at once.
+const CLIENTS: usize = 16;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Something else lies there.
+    #[error("{} (admin.socket) is not a socket: move it away, or name another path", .0.display())]
+    NotASocket(PathBuf),
+    /// Somebody answers on it.
+    #[error(
+        "another server answers on {} (admin.socket): give each server a socket of its own",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// The system refused.
+    #[error("cannot make the socket {} (admin.socket): {source}", path.display())]
+    File {
+        /// The socket.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// Why a command cannot work on the store itself.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// There is no store.
+    #[error(
+        "there is no store in {} (store.path): is this the server's configuration?",
+        .0.display()
+    )]
+    NoStore(PathBuf),
+    /// It belongs to somebody else.
+    #[error(
+        "the store in {} belongs to the user with the id {owner}, and no server runs on it: run the \
+         command as that user, such as by `sudo -u '#{owner}' bindery …`",
+        path.display()
+    )]
+    NotYours {
+        /// The store.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// It cannot be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// What a client sends.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// [`PROTOCOL`].
+    pub version: u32,
+    /// The command; looked at only if the version is right.
+    pub request: Value,
+}
+
+/// What it gets.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reply {
+    /// [`PROTOCOL`].
+    pub version: u32,
+    /// The answer, or one sentence why not.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// An answer, or one sentence why not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The command was carried out.
+    Ok(AdminAnswer),
+    /// It was not.
+    Error(String),
+}
+
+/// The commands over the parts of a server.
+pub(super) fn service(
+    config: &Config,
+    deps: &Deps,
+    store: &Store,
+    keys: &Arc<ServerKeys>,
+) -> Admin {
+    Admin::new(AdminParts {
+        store: store.clone(),
+        folder: config.store.path.clone(),
+        server_name: config.server.name.clone(),
+        lifetime: config.associations.lifetime,
+        keys: Arc::clone(keys),
+        key_file: config.keys.file.clone(),
+        clock: Arc::clone(&deps.clock),
+        random: deps.random.clone(),
+    })
+}
+
+/// Commands on a store that no server has open. It is the caller's until this is dropped.
+pub struct Offline {
+    admin: Admin,
+    actor: String,
+}
+
+impl Offline {
+    /// Opens the store, which must be there and be the caller's own: what another user writes into it, the server could not
+    /// read afterwards.
+    ///
+    /// # Errors
+    /// One sentence that says what to do instead.
+    pub async fn open(config: &Config, deps: &Deps) -> Result<Self, OfflineError> {
+        let path = &config.store.path;
+        if !storage::exists(path) {
+            return Err(OfflineError::NoStore(path.clone()));
+        }
+        let caller = rustix::process::geteuid().as_raw();
+        let owner = fs::metadata(path).map_or(caller, |metadata| metadata.uid());
+        if owner != caller {
+            return Err(OfflineError::NotYours {
+                path: path.clone(),
+                owner,
+            });
+        }
+        let store = open_store(config).await?;
+        let keys = Keys::load(&config.keys, &store, &deps.random)
+            .await
+            .map_err(StartError::from)?;
+        Ok(Self {
+            admin: service(config, deps, &store, &keys.server),
+            actor: format!("uid {caller}, without a server,"),
+        })
+    }
+
+    /// Carries a command out.
+    ///
+    /// # Errors
+    /// One sentence for the operator.
+    pub async fn execute(&self, request: AdminRequest) -> Result<AdminAnswer, AdminError> {
+        self.admin.execute(request, &self.actor).await
+    }
+}
+
+/// The socket of a running server. Its file goes with it.
+pub(super) struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl AdminSocket {
+    /// Makes the socket, for the server's own user only. One that a killed server left behind is replaced.
+    pub(super) fn bind(path: &Path) -> Result<Self, SocketError> {
+        let failed = |source| SocketError::File {
+            path: path.to_owned(),
+            source,
+        };
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+            Ok(metadata) if !metadata.file_type().is_socket() => {
+                return Err(SocketError::NotASocket(path.to_owned()));
+            }
+            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+                return Err(SocketError::InUse(path.to_owned()));
+            }
+            Ok(_) => {}
+        }
+        // It gets its name when nobody else can use it any more.
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".new");
+        let unfinished = PathBuf::from(unfinished);
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&unfinished).map_err(failed)?;
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o600)).map_err(failed)?;
+        fs::rename(&unfinished, path).map_err(failed)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Hears clients until it is dropped.
+    pub(super) async fn serve(self, admin: Arc<Admin>) {
+        let mut clients = JoinSet::new();
+        loop {
+            while clients.len() >= CLIENTS {
+                clients.join_next().await;
+            }
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    clients.spawn(hear(stream, Arc::clone(&admin)));
+                }
+                Err(error) => {
+                    log::warn!("a connection to the admin socket failed: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        // The next server replaces what is left.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Answers the lines of one client, one after the other.
+async fn hear(stream: UnixStream, admin: Arc<Admin>) {
+    let own = rustix::process::geteuid().as_raw();
+    let peer = match stream.peer_cred() {
+        Ok(peer) if peer.uid() == own || peer.uid() == 0 => peer.uid(),
+        Ok(peer) => {
+            log::warn!("uid {} may not use the admin socket", peer.uid());
+            let refusal = "only root and the server's own user may use this socket";
+            return say(stream, Outcome::Error(refusal.to_owned())).await;
+        }
+        Err(error) => {
+            log::warn!("a client of the admin socket is nobody: {error}");
+            return;
+        }
+    };
+    let actor = format!("uid {peer}");
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading);
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut reading).take(LONGEST);
+        let read = tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await;
+        if !matches!(read, Ok(Ok(1..))) {
+            return;
+        }
+        let outcome = answer(&line, &admin, &actor).await;
+        // What follows a line that is none cannot be told apart from it.
+        let last = !line.ends_with(b"\n");
+        if writing.write_all(&to_line(outcome)).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+async fn answer(line: &[u8], admin: &Admin, actor: &str) -> Outcome {
+    let Ok(call) = serde_json::from_slice::<Call>(line) else {
+        return Outcome::Error(format!(
+            "expected {{\"version\":{PROTOCOL},\"request\":{{…}}}} on one line"
+        ));
+    };
+    if call.version != PROTOCOL {
+        return Outcome::Error(format!(
+            "the server is bindery {} and speaks version {PROTOCOL} of this protocol, not {}: use the \
+             command of the same version",
+            env!("CARGO_PKG_VERSION"),
+            call.version,
+        ));
+    }
+    let Ok(request) = serde_json::from_value::<AdminRequest>(call.request) else {
+        return Outcome::Error("the server does not know this command".to_owned());
+    };
+    match admin.execute(request, actor).await {
+        Ok(answer) => Outcome::Ok(answer),
+        Err(error) => Outcome::Error(error.to_string()),
+    }
+}
+
+async fn say(mut stream: UnixStream, outcome: Outcome) {
+    // Whoever does not read it does not want to know.
+    let _ = stream.write_all(&to_line(outcome)).await;
+}
+
+fn to_line(outcome: Outcome) -> Vec<u8> {
+    let reply = Reply {
+        version: PROTOCOL,
+        outcome,
+    };
+    let mut line = serde_json::to_vec(&reply).unwrap_or_default();
+    line.push(b'\n');
+    line
+}

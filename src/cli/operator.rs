@@ -1,0 +1,253 @@
+//! The commands on what a server holds: over its socket while it runs, on the store itself while it does not.
+
+mod connection;
+mod show;
+
+use clap::{Args, Subcommand};
+
+use self::connection::Connection;
+pub use self::connection::ConnectionError;
+use self::show::Show;
+use super::CliError;
+use crate::config::Config;
+use crate::services::admin::{AccountTarget, AdminAnswer, AdminRequest, AssociationTarget};
+use crate::types::{Invalid, KeyId, Medium, ServerName, ThreePid, UserId};
+
+/// `bindery status`, `associations`, `accounts` and `keys`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Operator {
+    /// Show what the server is and holds
+    #[command(after_help = "Example:\n  bindery status --json")]
+    Status,
+    /// List, add or remove associations
+    #[command(subcommand)]
+    Associations(Associations),
+    /// List or end accounts
+    #[command(subcommand)]
+    Accounts(Accounts),
+    /// List, rotate or revoke the server's signing keys
+    #[command(subcommand)]
+    Keys(Keys),
+}
+
+/// `bindery associations`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Associations {
+    /// Show who is bound: all, those of a user, or that of an address
+    #[command(
+        after_help = "Examples:\n  bindery associations list --user @alice:example.org\n  \
+                            bindery associations list email alice@example.org"
+    )]
+    List {
+        /// Only those of this user
+        #[arg(long, value_name = "MXID", value_parser = user)]
+        user: Option<UserId>,
+        /// Only that of this address: MEDIUM is `email` or `msisdn`
+        #[arg(num_args = 2, value_names = ["MEDIUM", "ADDRESS"], conflicts_with = "user")]
+        threepid: Vec<String>,
+    },
+    /// Bind an address to a user without any proof, in place of whoever it was bound to
+    #[command(after_help = "Example:\n  \
+                            bindery associations add email alice@example.org @alice:example.org")]
+    Add {
+        /// `email` or `msisdn`
+        #[arg(value_name = "MEDIUM", value_parser = medium)]
+        medium: Medium,
+        /// The address, or the digits of the phone number
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// The user
+        #[arg(value_name = "MXID", value_parser = user)]
+        mxid: UserId,
+    },
+    /// Unbind an address, or everything of a user
+    #[command(
+        after_help = "Examples:\n  bindery associations remove email alice@example.org\n  \
+                            bindery associations remove --user @alice:example.org"
+    )]
+    Remove {
+        /// Everything of this user
+        #[arg(long, value_name = "MXID", value_parser = user)]
+        user: Option<UserId>,
+        /// This address: MEDIUM is `email` or `msisdn`
+        #[arg(
+            num_args = 2, value_names = ["MEDIUM", "ADDRESS"],
+            conflicts_with = "user", required_unless_present = "user"
+        )]
+        threepid: Vec<String>,
+    },
+}
+
+/// `bindery accounts`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Accounts {
+    /// Show who has an account: all, or those of a user
+    #[command(after_help = "Example:\n  bindery accounts list --user @alice:example.org")]
+    List {
+        /// Only those of this user
+        #[arg(long, value_name = "MXID", value_parser = user)]
+        user: Option<UserId>,
+    },
+    /// End the accounts of a user, or of all users of a homeserver
+    #[command(
+        after_help = "Examples:\n  bindery accounts revoke --user @alice:example.org\n  \
+                            bindery accounts revoke --homeserver example.org"
+    )]
+    Revoke(Whose),
+}
+
+/// Whose accounts are ended.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Whose {
+    /// Those of this user
+    #[arg(long, value_name = "MXID", value_parser = user)]
+    user: Option<UserId>,
+    /// Those of all users of this homeserver
+    #[arg(long, value_name = "NAME", value_parser = server)]
+    homeserver: Option<ServerName>,
+}
+
+/// `bindery keys`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Keys {
+    /// Show the keys, and which of them signs
+    List,
+    /// Make a new key that signs from now on; the one before stays valid
+    Rotate,
+    /// Trust a key no longer
+    #[command(after_help = "Example:\n  bindery keys revoke ed25519:1")]
+    Revoke {
+        /// The id of the key
+        #[arg(value_name = "KEY", value_parser = key)]
+        key: KeyId,
+    },
+}
+
+/// Carries a command out and prints what it answers.
+///
+/// # Errors
+/// One sentence that says what to do.
+pub fn run(operator: Operator, config: &Config, json: bool) -> Result<(), CliError> {
+    let request = operator.into_request()?;
+    super::runtime()?.block_on(async {
+        let mut connection = Connection::open(config).await?;
+        let show = Show { json };
+        let mut request = Some(request);
+        while let Some(asked) = request.take() {
+            let answer = connection.ask(asked.clone()).await?;
+            request = more(asked, &answer);
+            show.answer(&answer)?;
+        }
+        Ok(())
+    })
+}
+
+/// How a list goes on, if it does.
+fn more(asked: AdminRequest, answer: &AdminAnswer) -> Option<AdminRequest> {
+    match (asked, answer) {
+        (
+            AdminRequest::AssociationsList { user, threepid, .. },
+            AdminAnswer::Associations {
+                after: Some(after), ..
+            },
+        ) => Some(AdminRequest::AssociationsList {
+            user,
+            threepid,
+            after: Some(after.clone()),
+        }),
+        (
+            AdminRequest::AccountsList { user, .. },
+            AdminAnswer::Accounts {
+                after: Some(after), ..
+            },
+        ) => Some(AdminRequest::AccountsList {
+            user,
+            after: Some(after.clone()),
+        }),
+        _ => None,
+    }
+}
+
+impl Operator {
+    fn into_request(self) -> Result<AdminRequest, CliError> {
+        Ok(match self {
+            Self::Status => AdminRequest::Status,
+            Self::Associations(Associations::List {
+                user,
+                threepid: words,
+            }) => AdminRequest::AssociationsList {
+                user,
+                threepid: threepid(&words)?,
+                after: None,
+            },
+            Self::Associations(Associations::Add {
+                medium,
+                address,
+                mxid,
+            }) => AdminRequest::AssociationsAdd {
+                threepid: ThreePid::parse(medium, &address).map_err(CliError::Address)?,
+                mxid,
+            },
+            Self::Associations(Associations::Remove {
+                user,
+                threepid: words,
+            }) => {
+                let target = match (user, threepid(&words)?) {
+                    (Some(user), _) => AssociationTarget::User(user),
+                    (None, Some(threepid)) => AssociationTarget::Threepid(threepid),
+                    (None, None) => return Err(CliError::Address(ADDRESS)),
+                };
+                AdminRequest::AssociationsRemove { target }
+            }
+            Self::Accounts(Accounts::List { user }) => {
+                AdminRequest::AccountsList { user, after: None }
+            }
+            Self::Accounts(Accounts::Revoke(Whose { user, homeserver })) => {
+                let target = user.map(AccountTarget::User);
+                let target = target.or(homeserver.map(AccountTarget::Homeserver));
+                AdminRequest::AccountsRevoke {
+                    target: target.ok_or(CliError::Address(WHOSE))?,
+                }
+            }
+            Self::Keys(Keys::List) => AdminRequest::KeysList,
+            Self::Keys(Keys::Rotate) => AdminRequest::KeysRotate,
+            Self::Keys(Keys::Revoke { key }) => AdminRequest::KeysRevoke { key },
+        })
+    }
+}
+
+const ADDRESS: Invalid = Invalid::expecting("`email` or `msisdn`, then an address");
+const WHOSE: Invalid = Invalid::expecting("a user or a homeserver");
+
+/// A medium and an address, or nothing.
+fn threepid(words: &[String]) -> Result<Option<ThreePid>, CliError> {
+    match words {
+        [] => Ok(None),
+        [medium, address] => Medium::parse(medium)
+            .and_then(|medium| ThreePid::parse(medium, address))
+            .map(Some)
+            .map_err(CliError::Address),
+        _ => Err(CliError::Address(ADDRESS)),
+    }
+}
+
+fn must(expected: &Invalid) -> String {
+    format!("it must be {expected}")
+}
+
+fn user(text: &str) -> Result<UserId, String> {
+    UserId::parse(text).map_err(|expected| must(&expected))
+}
+
+fn medium(text: &str) -> Result<Medium, String> {
+    Medium::parse(text).map_err(|expected| must(&expected))
+}
+
+fn server(text: &str) -> Result<ServerName, String> {
+    ServerName::parse(text).map_err(|expected| must(&expected))
+}
+
+fn key(text: &str) -> Result<KeyId, String> {
+    KeyId::parse(text).map_err(|expected| must(&expected))
+}

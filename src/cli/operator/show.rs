@@ -1,0 +1,95 @@
+//! What a command answers, for people or for programs.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytesize::ByteSize;
+use serde::Serialize;
+
+use crate::cli::{CliError, say};
+use crate::services::admin::{AdminAnswer, KeyInfo, Status};
+use crate::types::{KeyState, Timestamp};
+
+/// How answers are printed.
+pub(super) struct Show {
+    /// An object a line, instead of text.
+    pub(super) json: bool,
+}
+
+impl Show {
+    /// Prints an answer.
+    pub(super) fn answer(&self, answer: &AdminAnswer) -> Result<(), CliError> {
+        match answer {
+            AdminAnswer::Status(status) => self.row(status, || status_text(status)),
+            AdminAnswer::Associations { items, .. } => items.iter().try_for_each(|item| {
+                self.row(item, || {
+                    let (medium, address) = (item.threepid.medium(), item.threepid.address());
+                    format!("{medium} {address} {} since {}", item.mxid, day(item.since))
+                })
+            }),
+            AdminAnswer::Accounts { items, .. } => items.iter().try_for_each(|item| {
+                self.row(item, || {
+                    format!(
+                        "{} since {}, last used {}",
+                        item.mxid,
+                        day(item.created),
+                        day(item.last_used)
+                    )
+                })
+            }),
+            AdminAnswer::Changed { rows } => {
+                let changed = serde_json::json!({ "changed": rows });
+                self.row(&changed, || match rows {
+                    0 => "Nothing was there to be changed.".to_owned(),
+                    1 => "1 changed.".to_owned(),
+                    more => format!("{more} changed."),
+                })
+            }
+            AdminAnswer::Keys(keys) => keys
+                .iter()
+                .try_for_each(|key| self.row(key, || key_text(key))),
+        }
+    }
+
+    fn row(&self, row: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), CliError> {
+        let json = || serde_json::to_string(row).map_err(std::io::Error::from);
+        let line = if self.json {
+            json().map_err(CliError::Output)?
+        } else {
+            text()
+        };
+        say(&line)
+    }
+}
+
+fn status_text(status: &Status) -> String {
+    let mut text = format!(
+        "version       {}\nserver        {}\nsessions      {}\nassociations  {}\naccounts      {}\n\
+         store         {}",
+        status.version,
+        status.server_name,
+        status.sessions,
+        status.associations,
+        status.accounts,
+        ByteSize(status.store_bytes),
+    );
+    for key in &status.keys {
+        text.push_str("\nkey           ");
+        text.push_str(&key_text(key));
+    }
+    text
+}
+
+fn key_text(key: &KeyInfo) -> String {
+    let state = match key.state {
+        KeyState::Current => "signs",
+        KeyState::Valid => "valid",
+        KeyState::Revoked => "revoked",
+    };
+    format!("{} {state} {}", key.id, key.public_key)
+}
+
+fn day(time: Timestamp) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(time.as_millis()));
+    let text = time.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    text.unwrap_or_default()
+}

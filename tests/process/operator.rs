@@ -1,0 +1,428 @@
+//! The operator's commands: over the socket of a running server, on the store of a stopped one, and what both refuse.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use serde_json::{Value, json};
+
+use super::{PATIENCE, Running, Site, V1, bound, call, complaint, until, validated};
+
+const ALICE: &str = "alice@example.org";
+const MXID: &str = "@alice:hs.example";
+
+/// What a command prints when it succeeds.
+#[track_caller]
+fn says(site: &Site, arguments: &[&str]) -> String {
+    let output = site.run(arguments);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command prints with `--json`: an object a line.
+#[track_caller]
+fn objects(site: &Site, arguments: &[&str]) -> Vec<Value> {
+    let text = says(site, &[arguments, &["--json"]].concat());
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn stop(server: &mut Running) {
+    server.signal("TERM");
+    assert!(server.wait().success());
+}
+
+/// Sends a line to the socket and reads one back.
+fn exchange(site: &Site, line: &[u8]) -> Option<Value> {
+    let mut stream = UnixStream::connect(site.store().join("admin.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = stream.write_all(line);
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).ok()?;
+    serde_json::from_str(&answer).ok()
+}
+
+/// Does the same things to a site and answers what was seen; whether a server runs makes no difference.
+fn tour(site: &Site) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut say = |arguments: &[&str]| {
+        let text = says(site, arguments);
+        seen.push(text);
+    };
+    say(&["associations", "list"]);
+    say(&[
+        "associations",
+        "add",
+        "email",
+        "Bob@Example.org",
+        "@bob:hs.example",
+    ]);
+    say(&[
+        "associations",
+        "add",
+        "msisdn",
+        "441632960000",
+        "@bob:hs.example",
+    ]);
+    let listed = objects(site, &["associations", "list", "--user", "@bob:hs.example"]);
+    let threepids: Vec<&Value> = listed.iter().map(|row| &row["threepid"]).collect();
+    assert_eq!(
+        threepids,
+        [
+            &json!(["email", "bob@example.org"]),
+            &json!(["msisdn", "441632960000"])
+        ]
+    );
+    let one = objects(site, &["associations", "list", "email", "bob@example.org"]);
+    assert_eq!(one.len(), 1);
+    assert_eq!(one[0]["mxid"], "@bob:hs.example");
+    let status = objects(site, &["status"]).remove(0);
+    assert_eq!(status["associations"], 2);
+    assert_eq!(status["server_name"], "localhost");
+    assert_eq!(status["accounts"], 0);
+    assert!(status["store_bytes"].as_u64().unwrap() > 0);
+    say(&["associations", "remove", "email", "bob@example.org"]);
+    say(&["associations", "remove", "email", "bob@example.org"]);
+    say(&["associations", "remove", "--user", "@bob:hs.example"]);
+    say(&["associations", "list"]);
+    say(&["accounts", "list"]);
+    say(&["accounts", "revoke", "--homeserver", "hs.example"]);
+    seen
+}
+
+#[test]
+fn commands_do_the_same_with_and_without_a_server() {
+    let site = Site::new();
+    let mut server = site.serve();
+    let running = tour(&site);
+    let log = server.log.lock().unwrap().clone();
+    let audit: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("bindery::audit"))
+        .collect();
+    assert_eq!(audit.len(), 6, "{log}");
+    assert!(
+        audit[0].contains("bound email b…@e….org to @bob:hs.example"),
+        "{log}"
+    );
+    assert!(
+        !log.contains("bob@example.org") && !log.contains("441632960000"),
+        "{log}"
+    );
+    stop(&mut server);
+    assert_eq!(tour(&site), running);
+    site.serve();
+}
+
+#[test]
+fn what_a_command_changes_the_running_server_answers_at_once() {
+    let site = Site::new();
+    let mut server = site.serve();
+    says(&site, &["associations", "add", "email", ALICE, MXID]);
+    assert_eq!(bound(server.address, ALICE).as_deref(), Some(MXID));
+    says(&site, &["associations", "remove", "email", ALICE]);
+    assert_eq!(bound(server.address, ALICE), None);
+    stop(&mut server);
+    assert!(
+        !site.store().join("admin.sock").exists(),
+        "the socket goes with the server"
+    );
+}
+
+#[test]
+fn a_long_list_comes_in_pages_and_is_whole() {
+    let site = Site::new();
+    let server = site.serve();
+    let line = |number: usize| {
+        let request = json!({
+            "command": "associations_add", "mxid": MXID,
+            "threepid": ["email", format!("user{number}@example.org")],
+        });
+        json!({ "version": 1, "request": request }).to_string() + "\n"
+    };
+    let stream = UnixStream::connect(site.store().join("admin.sock")).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+    for number in 0..1203 {
+        (&stream).write_all(line(number).as_bytes()).unwrap();
+        assert!(answers.next().unwrap().unwrap().contains("\"ok\""));
+    }
+    assert_eq!(objects(&site, &["associations", "list"]).len(), 1203);
+    assert_eq!(
+        objects(&site, &["associations", "list", "--user", MXID]).len(),
+        1203
+    );
+    let removed = objects(&site, &["associations", "remove", "--user", MXID]);
+    assert_eq!(removed, [json!({ "changed": 1203 })]);
+    assert!(says(&site, &["associations", "list"]).is_empty());
+    drop(server);
+}
+
+#[test]
+fn a_new_key_signs_and_the_old_one_holds_until_it_is_revoked() {
+    let site = Site::new();
+    let mut server = site.serve();
+    let is_valid = |server: &Running, key: &str| {
+        let path = format!("/_matrix/identity/v2/pubkey/isvalid?public_key={key}");
+        let (status, answer) = call(server.address, "GET", &path, &Value::Null).unwrap();
+        assert_eq!(status, 200);
+        answer["valid"].as_bool().unwrap()
+    };
+    let signed_by = |server: &Running, secret: &str| -> String {
+        let sid = validated(server.address, &site.store(), ALICE, secret);
+        let body = json!({ "sid": sid, "client_secret": secret, "mxid": MXID });
+        let path = format!("{V1}/3pid/bind");
+        let (_, answer) = call(server.address, "POST", &path, &body).unwrap();
+        let signatures = answer["signatures"]["localhost"].as_object().unwrap();
+        signatures.keys().next().unwrap().clone()
+    };
+    let escaped = |key: &Value| {
+        let key = key["public_key"].as_str().unwrap();
+        key.replace('+', "%2B").replace('/', "%2F")
+    };
+    assert_eq!(signed_by(&server, "first"), "ed25519:1");
+    let key_file = site.store().join("signing.key");
+    let before = std::fs::read_to_string(&key_file).unwrap();
+
+    // The key that signs cannot be revoked without a successor.
+    let text = complaint(&site.run(&["keys", "revoke", "ed25519:1"]));
+    assert!(text.contains("bindery keys rotate"), "{text}");
+    let text = complaint(&site.run(&["keys", "revoke", "ed25519:99"]));
+    assert!(text.contains("no key"), "{text}");
+
+    let keys = objects(&site, &["keys", "rotate"]);
+    let states: Vec<_> = keys.iter().map(|key| (&key["id"], &key["state"])).collect();
+    assert_eq!(
+        states,
+        [
+            (&json!("ed25519:1"), &json!("valid")),
+            (&json!("ed25519:2"), &json!("current"))
+        ]
+    );
+    let after = std::fs::read_to_string(&key_file).unwrap();
+    assert!(after.starts_with(&before) && after.lines().count() == 2);
+    let mode = std::fs::metadata(&key_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(signed_by(&server, "second"), "ed25519:2");
+    assert!(keys.iter().all(|key| is_valid(&server, &escaped(key))));
+
+    // It stays so over a restart.
+    stop(&mut server);
+    let mut server = site.serve();
+    assert_eq!(signed_by(&server, "third"), "ed25519:2");
+    assert!(keys.iter().all(|key| is_valid(&server, &escaped(key))));
+
+    says(&site, &["keys", "revoke", "ed25519:1"]);
+    says(&site, &["keys", "revoke", "ed25519:1"]);
+    assert!(!is_valid(&server, &escaped(&keys[0])) && is_valid(&server, &escaped(&keys[1])));
+    let path = "/_matrix/identity/v2/pubkey/ed25519:1";
+    assert_eq!(
+        call(server.address, "GET", path, &Value::Null).unwrap().0,
+        404
+    );
+    let log = server.log.lock().unwrap().clone();
+    assert!(log.contains("revoked ed25519:1"), "{log}");
+    stop(&mut server);
+
+    // Without a server it is the same, and a version is never given twice.
+    let keys = objects(&site, &["keys", "rotate"]);
+    assert_eq!(keys[2]["id"], "ed25519:3");
+    let server = site.serve();
+    assert_eq!(signed_by(&server, "fourth"), "ed25519:3");
+    assert!(!is_valid(&server, &escaped(&keys[0])));
+}
+
+#[test]
+fn only_the_owner_can_use_the_socket() {
+    let site = Site::new();
+    let _server = site.serve();
+    let socket = site.store().join("admin.sock");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn garbage_on_the_socket_gets_a_sentence_and_harms_nothing() {
+    let site = Site::new();
+    let server = site.serve();
+    let status = json!({ "version": 1, "request": { "command": "status" } }).to_string();
+    for (line, words) in [
+        ("\n".to_owned(), "expected"),
+        ("GET / HTTP/1.1\n".to_owned(), "expected"),
+        ("\u{0}\u{1}\n".to_owned(), "expected"),
+        (status.replace(":1", ":2") + "\n", "version"),
+        (
+            status.replace("status", "self_destruct") + "\n",
+            "does not know",
+        ),
+        ("[".repeat(60_000) + "\n", "expected"),
+        ("x".repeat(200_000) + "\n", "expected"),
+    ] {
+        // Who sends too much may be cut off before they have read why.
+        match exchange(&site, line.as_bytes()) {
+            Some(answer) => {
+                let sentence = answer["error"].as_str().unwrap();
+                assert!(sentence.contains(words), "{sentence}");
+            }
+            None => assert!(line.len() > 65536),
+        }
+    }
+    let answer = exchange(&site, (status + "\n").as_bytes()).unwrap();
+    assert_eq!(answer["ok"]["status"]["associations"], 0, "{answer}");
+    assert_eq!(
+        call(server.address, "GET", "/_matrix/identity/v2", &Value::Null)
+            .unwrap()
+            .0,
+        200
+    );
+}
+
+#[test]
+fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+    let site = Site::new();
+    let socket = site.store().join("admin.sock");
+    let mut server = site.serve();
+    server.signal("KILL");
+    server.wait();
+    assert!(socket.exists(), "a killed server cleans nothing up");
+    says(&site, &["status"]);
+    let mut server = site.serve();
+    says(&site, &["status"]);
+    stop(&mut server);
+
+    std::fs::write(&socket, "precious").unwrap();
+    let text = complaint(&site.run(&[]));
+    assert!(
+        text.contains("not a socket") && text.contains("admin.socket"),
+        "{text}"
+    );
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
+    std::fs::remove_file(&socket).unwrap();
+
+    let listener = UnixListener::bind(&socket).unwrap();
+    let text = complaint(&site.run(&[]));
+    assert!(text.contains("another server"), "{text}");
+    drop(listener);
+    site.serve();
+}
+
+#[test]
+fn a_command_that_finds_neither_server_nor_store_says_so() {
+    let site = Site::new();
+    let text = complaint(&site.run(&["status"]));
+    assert!(
+        text.contains("no store") && text.contains("store.path"),
+        "{text}"
+    );
+    assert!(!site.store().exists(), "looking makes no store");
+
+    // A server whose socket is elsewhere.
+    let _server = site.serve();
+    let elsewhere = site.folder.path().join("elsewhere.sock");
+    site.configure(&format!("[admin]\nsocket = {elsewhere:?}\n"));
+    let text = complaint(&site.run(&["status"]));
+    assert!(
+        text.contains("elsewhere.sock") && text.contains("admin.socket"),
+        "{text}"
+    );
+}
+
+/// A request whose body is still to come, so that it holds a place until it is finished.
+fn half_a_request(server: &Running) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!(
+        "POST {V1}/3pid/bind HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\
+         Expect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// A figure of the metrics.
+fn figure(monitoring: SocketAddr, name: &str) -> f64 {
+    let mut stream = TcpStream::connect(monitoring).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.split(' ').next() == Some(name));
+    line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn more_at_once_than_allowed_is_refused_and_afterwards_all_is_as_before() {
+    const HELD: usize = 8;
+    const CLIENTS: usize = 300;
+    let site = Site::new();
+    site.configure(&format!(
+        "[api]\nmax_requests = {HELD}\n[metrics]\nlisten = \"127.0.0.1:0\"\n"
+    ));
+    let server = site.serve();
+    let monitoring: SocketAddr = {
+        let log = server.log.lock().unwrap();
+        let line = log
+            .lines()
+            .find_map(|line| line.split_once("monitoring is served on "));
+        line.unwrap().1.parse().unwrap()
+    };
+    let get = || {
+        call(server.address, "GET", "/_matrix/identity/v2", &Value::Null)
+            .unwrap()
+            .0
+    };
+    assert_eq!(get(), 200);
+    let memory = || figure(monitoring, "process_resident_memory_bytes");
+    let in_flight = || figure(monitoring, "bindery_http_requests_in_flight");
+    let before = memory();
+
+    let held: Vec<TcpStream> = (0..HELD).map(|_| half_a_request(&server)).collect();
+    until(|| in_flight() >= 8.0);
+    // Nobody has finished a request yet, so these are open all at once.
+    let refused: Vec<TcpStream> = (0..CLIENTS).map(|_| half_a_request(&server)).collect();
+    for mut stream in refused {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.contains("HTTP/1.1 503") && answer.contains("retry-after: 1"),
+            "{answer}"
+        );
+    }
+    assert!(figure(monitoring, "bindery_http_overloads_total") >= 300.0);
+    // The operator is not refused.
+    says(&site, &["status"]);
+
+    for mut stream in held {
+        stream.write_all(b"{}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("M_MISSING_PARAMS"), "{answer}");
+    }
+    until(|| in_flight() == 0.0);
+    assert_eq!(get(), 200);
+    let grown = memory() - before;
+    assert!(
+        grown < 64.0 * 1024.0 * 1024.0,
+        "{grown} bytes more than before"
+    );
+}
+
+/// Only root can give files away, so that only root can see this; everybody else owns what they make.
+#[test]
+fn a_store_of_another_user_is_left_alone() {
+    let site = Site::new();
+    let mut server = site.serve();
+    stop(&mut server);
+    if std::os::unix::fs::chown(site.store(), Some(4711), None).is_ok() {
+        let text = complaint(&site.run(&["status"]));
+        assert!(text.contains("4711") && text.contains("sudo -u"), "{text}");
+    }
+}
