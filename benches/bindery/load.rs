@@ -26,6 +26,13 @@ pub fn post(path: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A request with one more header line, which ends in CRLF.
+pub fn with_header(request: Vec<u8>, line: &str) -> Vec<u8> {
+    let request = String::from_utf8(request).unwrap();
+    let (first, rest) = request.split_once("\r\n").unwrap();
+    format!("{first}\r\n{line}{rest}").into_bytes()
+}
+
 /// Kept connections to one server, each with a request under way while [`Load::run`] runs.
 pub struct Load<'a> {
     connections: Vec<Connection>,

@@ -10,8 +10,19 @@
     reason = "a measurement fails by a panic, and reads the machine's own clock"
 )]
 
+// The tests' own homeserver serves here too.
+#[path = "../../tests/api/support/authority.rs"]
+#[expect(dead_code, reason = "the tests make it go wrong in more ways")]
+mod authority;
 mod data;
 mod disk;
+#[path = "../../tests/api/support/dns.rs"]
+#[expect(dead_code, reason = "the tests make it go wrong in more ways")]
+mod dns;
+mod federation;
+#[path = "../../tests/api/support/homeserver.rs"]
+#[expect(dead_code, reason = "the tests make it go wrong in more ways")]
+mod homeserver;
 mod http;
 mod load;
 mod memory;
@@ -23,10 +34,11 @@ mod storage;
 use std::process::ExitCode;
 
 /// The groups, in the order in which they run.
-const GROUPS: [(&str, fn()); 4] = [
+const GROUPS: [(&str, fn()); 5] = [
     ("signing", signing::run),
     ("store", storage::run),
     ("http", http::run),
+    ("federation", federation::run),
     ("memory", memory::run),
 ];
 

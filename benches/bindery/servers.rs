@@ -25,6 +25,11 @@ pub struct Server {
 impl Server {
     /// This server over the store in a folder, without limits; nothing is logged, because this process has no logger.
     pub fn bindery(folder: &Path) -> Self {
+        Self::bindery_with(folder, |_| {})
+    }
+
+    /// The same with other settings.
+    pub fn bindery_with(folder: &Path, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.server.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
         config.server.workers = WORKERS;
@@ -33,6 +38,7 @@ impl Server {
         config.keys.secret = folder.join("secret.key");
         config.email.directory = folder.join("outbox");
         config.limits.enabled = false;
+        change(&mut config);
         Self::start(async move |ready, stopping| {
             let app = App::build(config, Deps::system()).await.unwrap();
             ready.send(app.local_addr().unwrap()).unwrap();
