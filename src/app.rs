@@ -136,6 +136,9 @@ pub enum RunError {
     /// Its task failed.
     #[error("the HTTP server ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// The index of the store failed, which the next start repairs.
+    #[error("the index of the store failed, and is repaired at the next start: {0}")]
+    Index(Arc<str>),
 }
 
 /// A server that listens and waits to be run.
@@ -244,8 +247,15 @@ impl App {
         });
         notify(&[sd_notify::NotifyState::Ready]);
 
+        let mut failed = None;
         let outcome = tokio::select! {
             ended = &mut server => ended,
+            reason = self.store.failed() => {
+                failed = Some(reason);
+                self.health.stop();
+                handle.stop(false).await;
+                server.await
+            }
             () = wait_for(&mut stop, Stop::Gracefully) => {
                 log::info!("stopping: finishing what runs, {GRACE_SECONDS} s at most");
                 notify(&[sd_notify::NotifyState::Stopping]);
@@ -270,6 +280,9 @@ impl App {
             log::warn!("something still held the store when the server stopped");
         }
         outcome??;
+        if let Some(reason) = failed {
+            return Err(RunError::Index(reason));
+        }
         log::info!("stopped");
         Ok(())
     }

@@ -489,9 +489,10 @@ fn a_request_leaves_one_line_without_addresses_tokens_or_secrets() {
 #[test]
 fn acknowledged_changes_survive_sigkill() {
     const CLIENTS: usize = 3;
-    let rounds: u64 = option_env!("BINDERY_KILL_ROUNDS")
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(8);
+    let rounds: u64 = std::env::var("BINDERY_KILL_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(100);
     let site = Site::new();
     let mut server = site.serve();
     let addresses: Vec<String> = (0..CLIENTS)

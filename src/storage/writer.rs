@@ -244,11 +244,11 @@ impl Committer {
 
     /// Puts changes into the journal and shows them to readers; none if there was nothing to do.
     pub(super) fn commit(&mut self, changes: Changes) -> Result<Option<Arc<Changes>>, StoreError> {
-        if changes.is_empty() {
-            return Ok(None);
-        }
         if let Some(reason) = &self.failed {
             return Err(StoreError::Unavailable(Arc::clone(reason)));
+        }
+        if changes.is_empty() {
+            return Ok(None);
         }
         let (net, digest, grown) = self.net(changes)?;
         if net.is_empty() {

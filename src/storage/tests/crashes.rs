@@ -255,9 +255,19 @@ impl Site {
     }
 }
 
+/// How many random programs are run; more by `BINDERY_STORE_CASES`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long to test is no setting of the server"
+)]
+fn cases() -> u32 {
+    let cases = std::env::var("BINDERY_STORE_CASES").ok();
+    cases.and_then(|cases| cases.parse().ok()).unwrap_or(32)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: option_env!("BINDERY_STORE_CASES").and_then(|n| n.parse().ok()).unwrap_or(24),
+        cases: cases(),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
