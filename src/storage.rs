@@ -35,6 +35,7 @@ mod view;
 mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +77,7 @@ impl Default for Sizes {
         Self {
             segment: 4 << 20,
             merge_least: 8 << 20,
-            merge_most: 64 << 20,
+            merge_most: 32 << 20,
             reserve: 32 << 20,
         }
     }
@@ -247,7 +248,8 @@ impl Store {
         self.0.writer.write_blocking(change)
     }
 
-    /// Runs a query on this thread, over tables that do not change meanwhile. It never waits for the disk's sync.
+    /// Runs a query on this thread, over tables that do not change meanwhile. It never waits for the disk's sync. A query
+    /// does not ask the store again, and a long one is divided into steps, because nothing becomes visible while it runs.
     ///
     /// # Errors
     /// The query's own, or that of the store.
@@ -342,13 +344,7 @@ fn lock(path: &Path) -> Result<(Layout, File), OpenError> {
         let path = path.to_owned();
         |source| OpenError::Folder { path, source }
     };
-    if !path.is_dir() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(at(path))?;
-    }
+    create_folder(path).map_err(at(path))?;
     let folder = Layout::new(path);
     let file = folder.lock();
     let lock = OpenOptions::new()
@@ -363,6 +359,20 @@ fn lock(path: &Path) -> Result<(Layout, File), OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(OpenError::Folder { path: file, source }),
     }
+}
+
+/// Makes a folder and those above it, durably.
+fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    create_folder(above)?;
+    DirBuilder::new().mode(0o700).create(path)?;
+    File::open(above)?.sync_all()
 }
 
 /// Whether the store has never been used; an error if it is of another schema or server.

@@ -484,6 +484,55 @@ fn a_request_leaves_one_line_without_addresses_tokens_or_secrets() {
     assert_eq!(lines, 4, "{log}");
 }
 
+#[test]
+fn a_damaged_index_is_rebuilt_and_a_damaged_journal_refused() {
+    let site = Site::new();
+    let stopped = |mut server: Running| {
+        server.signal("TERM");
+        assert!(server.wait().success());
+        server.log.lock().unwrap().clone()
+    };
+    let server = site.serve();
+    let sid = validated(server.address, &site.store(), "alice@example.org", "s");
+    let body = json!({ "sid": sid, "client_secret": "s", "mxid": "@alice:hs.example" });
+    call(server.address, "POST", &format!("{V1}/3pid/bind"), &body).unwrap();
+    stopped(server);
+
+    std::fs::write(site.store().join("index/db"), [0x5a; 4096]).unwrap();
+    let socket = site.folder.path().join("notify.sock");
+    let notified = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    notified.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = site.command(&[]);
+    command.env("NOTIFY_SOCKET", &socket);
+    let server = Running::start(command);
+    let found = bound(server.address, "alice@example.org");
+    assert_eq!(found.as_deref(), Some("@alice:hs.example"));
+    let mut bytes = [0; 512];
+    let length = notified.recv(&mut bytes).unwrap();
+    let told = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    assert!(told.contains("EXTEND_TIMEOUT_USEC="), "{told}");
+    let log = stopped(server);
+    let why: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("rebuilding the index"))
+        .collect();
+    assert_eq!(why.len(), 1, "{log}");
+    assert!(!stopped(site.serve()).contains("rebuilding"));
+
+    let segments = std::fs::read_dir(site.store().join("journal")).unwrap();
+    let mut segments: Vec<PathBuf> = segments.map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    let mut bytes = std::fs::read(&segments[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segments[0], bytes).unwrap();
+    let text = complaint(&site.run(&[]));
+    assert!(
+        text.contains("is damaged at byte") && text.contains("estore a backup"),
+        "{text}"
+    );
+}
+
 /// SIGKILL at random moments while clients bind and unbind. Each client knows what was acknowledged; a change that was
 /// under way when the process died may be there or not, but is never half there.
 #[test]

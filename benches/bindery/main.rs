@@ -24,6 +24,7 @@ mod federation;
 #[expect(dead_code, reason = "the tests make it go wrong in more ways")]
 mod homeserver;
 mod http;
+mod journal;
 mod load;
 mod memory;
 mod report;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 const GROUPS: [(&str, fn()); 5] = [
     ("signing", signing::run),
     ("store", storage::run),
+    ("journal", journal::run),
     ("http", http::run),
     ("federation", federation::run),
     ("memory", memory::run),

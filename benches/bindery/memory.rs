@@ -47,14 +47,18 @@ fn figures(what: &str, started: &[Started], aims: Option<(f64, f64)>) {
     );
 }
 
-struct Started {
+/// How a server started.
+pub struct Started {
     /// From the start of the process until it says where it listens.
-    millis: f64,
-    megabytes: f64,
+    pub millis: f64,
+    /// Resident memory after the first answer.
+    pub megabytes: f64,
+    /// The most resident memory until then.
+    pub most_megabytes: f64,
 }
 
 /// Starts the binary over the store in a folder, asks it one thing, and ends it.
-fn start(folder: &Path) -> Started {
+pub fn start(folder: &Path) -> Started {
     let config = folder.join("identity.toml");
     let store = folder.join("store");
     let text = format!(
@@ -87,16 +91,17 @@ fn start(folder: &Path) -> Started {
     load::answer(address, &load::get("/_matrix/identity/v2"));
     Started {
         millis,
-        megabytes: resident(server.0.id()),
+        megabytes: memory(server.0.id(), "VmRSS:"),
+        most_megabytes: memory(server.0.id(), "VmHWM:"),
     }
 }
 
-/// Resident memory of a process, in megabytes.
-fn resident(pid: u32) -> f64 {
+/// What the kernel says of a process's memory, in megabytes.
+fn memory(pid: u32, which: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let kibibytes: f64 = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
+        .find_map(|line| line.strip_prefix(which)?.trim().strip_suffix(" kB"))
         .and_then(|number| number.trim().parse().ok())
         .expect("the kernel tells the resident memory");
     kibibytes * 1024.0 / 1e6

@@ -1,7 +1,9 @@
 //! Erasing all that is stored on a person.
 
-use super::tables::{Associations, AssociationsByUser, Sessions, SessionsByThreePid};
-use super::{MaintenanceError, Store, StoreError, Tx, associations, sessions};
+use super::tables::{
+    AccountsByUser, Associations, AssociationsByUser, Sessions, SessionsByThreePid,
+};
+use super::{MaintenanceError, Store, StoreError, Tx, accounts, associations, sessions};
 use crate::storage::codec::Key as _;
 use crate::types::{Sid, ThreePid, UserId};
 
@@ -21,6 +23,8 @@ pub struct Erased {
     pub associations: u64,
     /// Validation sessions.
     pub sessions: u64,
+    /// Accounts, each with its access token.
+    pub accounts: u64,
 }
 
 /// How many rows are looked at in one step, so that nobody waits behind an erasure.
@@ -58,6 +62,23 @@ pub async fn erase(store: &Store, person: Person) -> Result<Erased, MaintenanceE
         }
         erased.associations += step;
     }
+    loop {
+        let mxid = of_user.clone();
+        let step = store
+            .write(move |tx| -> Result<u64, StoreError> {
+                let places = accounts::places(tx, Some(&mxid), None, STEP)?;
+                for place in &places {
+                    accounts::remove(tx, &place.1)?;
+                    tx.delete::<AccountsByUser>(place)?;
+                }
+                Ok(places.len() as u64)
+            })
+            .await?;
+        if step == 0 {
+            break;
+        }
+        erased.accounts += step;
+    }
     store.forget_deleted().await?;
     Ok(erased)
 }
@@ -75,7 +96,7 @@ async fn of_threepid(store: &Store, threepid: &ThreePid) -> Result<Erased, Maint
         .await?;
     let mut erased = Erased {
         associations,
-        sessions: 0,
+        ..Erased::default()
     };
     // Sessions that were replaced by newer ones are found only by looking at all of them.
     let mut after: Option<Sid> = None;

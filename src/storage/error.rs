@@ -176,7 +176,7 @@ pub enum JournalError {
         reason: &'static str,
     },
     /// All frames are intact, but the rows do not add up to the digest that was written with them.
-    #[error("the rows in {} do not add up to the digest of change {sequence}; restore a backup", folder.display())]
+    #[error("the rows in {} do not add up to the digest of change {sequence}: salvage them, or restore a backup", folder.display())]
     Digest {
         /// The folder.
         folder: PathBuf,

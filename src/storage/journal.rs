@@ -77,7 +77,7 @@ impl Journal {
             segment,
             first,
             length,
-            sealed: true,
+            sealed: false,
             counters: Arc::new(Counters {
                 sequence: AtomicU64::new(found.head.sequence),
                 ..Counters::default()

@@ -18,6 +18,7 @@ use super::merge::{self, Moment};
 use super::recovery::{self, Base, Head};
 use super::writer::Message;
 use super::{Sizes, StoreError, snapshot};
+use crate::clock::{Clock as _, SystemClock};
 
 /// How often it is looked whether the newest snapshot is too old.
 const LOOK_EVERY: Duration = Duration::from_hours(1);
@@ -83,6 +84,7 @@ impl Waker {
             sizes,
             writer,
             closing: Arc::clone(&closing),
+            clock: SystemClock::new(),
         };
         let waiting = self.waiting;
         let thread = std::thread::Builder::new()
@@ -143,10 +145,13 @@ struct Work {
     sizes: Sizes,
     writer: tokio::sync::mpsc::Sender<Message>,
     closing: Arc<AtomicBool>,
+    /// Reads how long the thread has been there.
+    clock: SystemClock,
 }
 
 impl Work {
     fn run(&self, waiting: &Receiver<Command>) {
+        self.look_quietly();
         loop {
             let command = waiting.recv_timeout(LOOK_EVERY);
             if self.closing.load(Ordering::Relaxed) {
@@ -154,15 +159,19 @@ impl Work {
             }
             // Whoever asked may have gone.
             match command {
-                Ok(Command::Look) | Err(RecvTimeoutError::Timeout) => match self.look() {
-                    Ok(()) | Err(MaintenanceError::Journal(JournalError::Closing)) => {}
-                    Err(error) => log::error!("no snapshot of the store was made: {error}"),
-                },
+                Ok(Command::Look) | Err(RecvTimeoutError::Timeout) => self.look_quietly(),
                 Ok(Command::Snapshot(reply)) => drop(reply.send(self.snapshot_now())),
                 Ok(Command::Forget(reply)) => drop(reply.send(self.forget())),
                 Ok(Command::Backup(to, reply)) => drop(reply.send(self.backup(&to))),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    fn look_quietly(&self) {
+        match self.look() {
+            Ok(()) | Err(MaintenanceError::Journal(JournalError::Closing)) => {}
+            Err(error) => log::error!("no snapshot of the store was made: {error}"),
         }
     }
 
@@ -191,10 +200,11 @@ impl Work {
 
     fn is_due_by_age(&self) -> Result<bool, MaintenanceError> {
         let listing = recovery::list(&self.folder)?;
-        let newest = match (listing.snapshots.last(), listing.segments.first()) {
+        let newest = match (listing.snapshots.last(), listing.segments.as_slice()) {
             (Some(sequence), _) => self.folder.snapshot(*sequence),
-            (None, Some(first)) => self.folder.segment(*first),
-            (None, None) => return Ok(false),
+            (None, [first, _, ..]) => self.folder.segment(*first),
+            // The only segment is as young as its last change.
+            (None, _) => return Ok(self.clock.monotonic() >= OLDEST),
         };
         let modified = fs::metadata(&newest)
             .and_then(|metadata| metadata.modified())
@@ -243,7 +253,7 @@ impl Work {
         let (base, head) = merge::with_rows(&self.folder, sealed, |moment| {
             let (base, head) = (*moment.base(), moment.head());
             if head.sequence > base.head.sequence {
-                self.write_snapshot(&self.folder.snapshot(head.sequence), moment)?;
+                self.write_snapshot(&self.folder.snapshot(head.sequence), &moment)?;
             }
             Ok((base, head))
         })?;
@@ -251,7 +261,7 @@ impl Work {
         Ok(head.sequence)
     }
 
-    fn write_snapshot(&self, file: &Path, moment: Moment) -> Result<(), JournalError> {
+    fn write_snapshot(&self, file: &Path, moment: &Moment) -> Result<(), JournalError> {
         let (history, head) = (moment.base().history, moment.head());
         snapshot::write(&*self.disk, file, history, head, |out| {
             moment.rows(&self.folder, &mut |table, key, record| {
@@ -326,7 +336,7 @@ impl Work {
         let head = merge::with_rows(&self.folder, sealed, |moment| {
             let (history, head) = (moment.base().history, moment.head());
             journal::found(&*self.disk, &target, history, head, |file| {
-                self.write_snapshot(file, moment)
+                self.write_snapshot(file, &moment)
             })?;
             Ok(head)
         })?;

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::digest::Digest;
 use super::error::{JournalError, OpenError};
 use super::files::{Disk, RealDisk};
 use super::layout::Layout;
 use super::merge::{self, Moment};
 use super::recovery::{self, Head};
-use super::{Options, Store, journal, snapshot};
+use super::{Options, Store, frame, journal, snapshot};
 use crate::config;
 use crate::random::Random;
 use crate::types::ServerName;
@@ -62,7 +63,7 @@ pub fn restore(from: &Path, to: &config::Store) -> Result<Restored, OpenError> {
     };
     let history = Random::system().bytes()?;
     let sequence = merge::with_rows(&source, all, |moment| {
-        make_journal(&RealDisk, &source, &folder, history, moment)
+        make_journal(&RealDisk, &source, &folder, history, &moment, moment.head())
     })?;
     Ok(Restored { sequence })
 }
@@ -72,12 +73,13 @@ fn make_journal(
     disk: &dyn Disk,
     source: &Layout,
     target: &Layout,
-    history: super::frame::History,
-    moment: Moment,
+    history: frame::History,
+    moment: &Moment,
+    head: Head,
 ) -> Result<u64, JournalError> {
     let head = Head {
-        checksum: Default::default(),
-        ..moment.head()
+        checksum: frame::Checksum::default(),
+        ..head
     };
     journal::found(disk, target, history, head, |file| {
         snapshot::write(disk, file, history, head, |out| {
@@ -105,10 +107,24 @@ pub fn salvage(settings: &config::Store, dry_run: bool) -> Result<Salvaged, Open
         let tried = base.and_then(|base| {
             let (moment, damage) = Moment::as_far_as_intact(&folder, base)?;
             let sequence = moment.head().sequence;
-            if dry_run {
-                moment.rows(&folder, &mut |_, _, _| Ok(()))?;
-            } else {
-                save(&folder, moment)?;
+            // That the rows do not add up to the digest of their change must not keep them from being saved.
+            let mut digest = Digest::default();
+            moment.rows(&folder, &mut |table, key, record| {
+                digest.add(table, key, record);
+                Ok(())
+            })?;
+            let head = Head {
+                digest,
+                ..moment.head()
+            };
+            let damage = damage.or_else(|| {
+                (digest != moment.head().digest).then(|| JournalError::Digest {
+                    folder: folder.journal(),
+                    sequence,
+                })
+            });
+            if !dry_run {
+                save(&folder, &moment, head)?;
             }
             Ok((sequence, damage))
         });
@@ -134,7 +150,7 @@ pub fn salvage(settings: &config::Store, dry_run: bool) -> Result<Salvaged, Open
     })))
 }
 
-fn save(folder: &Layout, moment: Moment) -> Result<(), JournalError> {
+fn save(folder: &Layout, moment: &Moment, head: Head) -> Result<(), JournalError> {
     // The new journal is made beside the store, so that it is whole before it takes the place of the damaged one.
     let beside = Layout::new(&folder.salvage());
     let at = |path: &Path| JournalError::file(path.to_owned());
@@ -145,7 +161,7 @@ fn save(folder: &Layout, moment: Moment) -> Result<(), JournalError> {
         .create_folder(beside.root())
         .map_err(at(beside.root()))?;
     let history = Random::system().bytes()?;
-    make_journal(&RealDisk, folder, &beside, history, moment)?;
+    make_journal(&RealDisk, folder, &beside, history, moment, head)?;
     let journal = folder.journal();
     RealDisk
         .rename(&journal, &folder.damaged_journal())

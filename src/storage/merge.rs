@@ -100,35 +100,33 @@ impl Moment {
     }
 
     /// Calls `visit` with every row, in the order of tables and keys.
-    pub(super) fn rows(self, folder: &Layout, visit: Visit<'_>) -> Result<(), JournalError> {
+    pub(super) fn rows(&self, folder: &Layout, visit: Visit<'_>) -> Result<(), JournalError> {
         let sequence = self.base.head.sequence;
         let snapshot = if self.base.snapshot {
             Some(Rows::open(&folder.snapshot(sequence), sequence)?)
         } else {
             None
         };
-        let mut changes = self.changes.into_rows().peekable();
+        let mut changes = self.changes.iter().peekable();
         for row in snapshot.into_iter().flatten() {
             let (table, key, record) = row?;
             let place = (table, key.as_slice());
-            while let Some((changed, changed_key, new)) = changes
-                .next_if(|(changed, changed_key, _)| (*changed, changed_key.as_slice()) < place)
+            while let Some((table, key, new)) =
+                changes.next_if(|(table, key, _)| (*table, *key) < place)
             {
                 if let Some(new) = new {
-                    visit(changed, &changed_key, &new)?;
+                    visit(table, key, new)?;
                 }
             }
-            let same = changes
-                .next_if(|(changed, changed_key, _)| (*changed, changed_key.as_slice()) == place);
-            match same {
-                Some((_, _, Some(new))) => visit(table, &key, &new)?,
+            match changes.next_if(|(table, key, _)| (*table, *key) == place) {
+                Some((_, _, Some(new))) => visit(table, &key, new)?,
                 Some((_, _, None)) => {}
                 None => visit(table, &key, &record)?,
             }
         }
         for (table, key, record) in changes {
             if let Some(record) = record {
-                visit(table, &key, &record)?;
+                visit(table, key, record)?;
             }
         }
         Ok(())

@@ -16,6 +16,8 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(what: &'static str) -> Self {
+        // Whether or not systemd can be told, the work goes on.
+        let _ = sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(EXTENSION)]);
         Self { what, rows: 0 }
     }
 
@@ -24,7 +26,6 @@ impl Progress {
         if self.rows.is_multiple_of(EVERY) {
             let status = format!("{}: {} rows", self.what, self.rows);
             log::info!("{status}");
-            // Whether or not systemd can be told, the work goes on.
             let _ = sd_notify::notify(&[
                 NotifyState::ExtendTimeoutUsec(EXTENSION),
                 NotifyState::Status(&status),

@@ -3,6 +3,7 @@
 mod crashes;
 mod damage;
 mod disk;
+mod documented;
 mod faults;
 mod model;
 mod opening;

@@ -9,13 +9,16 @@ use tempfile::TempDir;
 
 use super::super::codec::Key as _;
 use super::super::erase::{Erased, Person, erase};
+use super::super::layout::Layout;
 use super::super::tables::{
-    AssociationRecord, Associations, AssociationsByUser, Meta, MetaName, MetaRecord,
+    AccountRecord, AssociationRecord, Associations, AssociationsByUser, Meta, MetaName, MetaRecord,
 };
-use super::super::{OpenError, Store, StoreError, associations, maintenance};
+use super::super::{
+    OpenError, Options, Sizes, Store, StoreError, accounts, associations, maintenance, recovery,
+};
 use super::disk::TestDisk;
 use super::model::{self, Model, QUIET, SMALL};
-use crate::types::UserId;
+use crate::types::{AccessTokenHash, UserId};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -263,12 +266,21 @@ async fn erased_data_is_in_no_file_of_the_journal() {
         .unwrap();
     store.snapshot().await.unwrap();
     let person = UserId::parse("@someone:example.org").unwrap();
+    let token = AccessTokenHash::from_bytes([7; 32]);
     let record = AssociationRecord {
         mxid: person.clone(),
         ..model::record(7)
     };
     store
-        .write(move |tx| associations::put(tx, &model::threepid(7), &record))
+        .write(move |tx| {
+            let account = AccountRecord {
+                mxid: record.mxid.clone(),
+                created: record.ts,
+                last_used: record.ts,
+            };
+            accounts::put(tx, &token, &account)?;
+            associations::put(tx, &model::threepid(7), &record)
+        })
         .await
         .unwrap();
     assert!(stands_in_journal(root.path(), b"@someone:example.org"));
@@ -277,7 +289,8 @@ async fn erased_data_is_in_no_file_of_the_journal() {
         erased,
         Erased {
             associations: 1,
-            sessions: 0
+            sessions: 0,
+            accounts: 1,
         }
     );
     assert!(!stands_in_journal(root.path(), b"@someone:example.org"));
@@ -350,6 +363,51 @@ async fn under_steady_rebinding_the_files_stay_small() {
         ),
         (50, 50, 2)
     );
+}
+
+#[tokio::test]
+async fn every_day_has_a_snapshot_until_nothing_deleted_is_left() {
+    let root = TempDir::new().unwrap();
+    let snapshots = || recovery::list(&Layout::new(root.path())).unwrap().snapshots;
+    let options = Options {
+        sizes: Sizes {
+            merge_least: u64::MAX,
+            merge_most: u64::MAX,
+            ..QUIET.sizes
+        },
+        ..QUIET
+    };
+    let disk = TestDisk::over(root.path());
+    let store = model::open(root.path(), &disk, options).unwrap();
+    store
+        .write(|tx| model::write(tx, &vec![(1, Some(1)), (2, Some(2))]))
+        .await
+        .unwrap();
+    store.snapshot().await.unwrap();
+    store
+        .write(|tx| model::write(tx, &vec![(1, None)]))
+        .await
+        .unwrap();
+    assert!(stands_in_journal(root.path(), b"user1@example.org"));
+    assert!(store.close(PATIENCE));
+    let mut seen = Vec::new();
+    for day in 0..4 {
+        for sequence in snapshots() {
+            let file = fs::File::open(Layout::new(root.path()).snapshot(sequence)).unwrap();
+            let old = std::time::UNIX_EPOCH + Duration::from_hours(24);
+            file.set_modified(old).unwrap();
+        }
+        let store = model::open(root.path(), &disk, options).unwrap();
+        // At the start it is looked whether a snapshot is due; a backup is made after that.
+        let backup = root.path().join(format!("backup-{day}"));
+        store.backup(backup).await.unwrap();
+        seen.push(snapshots());
+        assert!(store.close(PATIENCE));
+    }
+    assert!(!stands_in_journal(root.path(), b"user1@example.org"));
+    assert!(stands_in_journal(root.path(), b"user2@example.org"));
+    assert_ne!(seen[0], seen[1]);
+    assert_eq!(seen[2], seen[3], "when nothing changes, nothing is made");
 }
 
 #[test]
