@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::admin::AdminSocket;
-pub use self::admin::{Call, Offline, OfflineError, Outcome, PROTOCOL, Reply, SocketError};
+pub use self::admin::{
+    Call, Offline, OfflineError, Outcome, PROTOCOL, Reply, SocketError, check_owner, check_store,
+};
 pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
 pub use self::reload::Reloader;
@@ -169,7 +171,7 @@ impl App {
         let state = compose::state(&config, &deps, &store, keys)?;
         let monitoring = Monitoring {
             metrics: Arc::clone(&state.metrics),
-            health: Arc::new(Health::new(store.clone(), config.store.path.clone())),
+            health: Arc::new(Health::new(store.clone())),
         };
         let health = Arc::clone(&monitoring.health);
         let monitoring = monitor(config.metrics.listen.as_ref(), monitoring)?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod logging;
+mod maintenance;
 mod operator;
 mod serve;
 mod test_mail;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
+pub use self::maintenance::{Maintenance, MaintenanceError};
 pub use self::operator::{ConnectionError, Operator};
 use crate::app::{RunError, StartError};
 use crate::config::{Config, Environment, LoadError};
@@ -73,6 +75,9 @@ pub enum Command {
     /// Commands on what a server holds.
     #[command(flatten)]
     Operator(Operator),
+    /// Work on a whole store.
+    #[command(flatten)]
+    Maintenance(Maintenance),
 }
 
 /// Reads the arguments and the configuration, starts the log, and runs one command.
@@ -88,6 +93,7 @@ pub fn run() -> Result<(), CliError> {
         Command::Serve => serve::run(loaded, named, logging),
         Command::Check => check::run(&loaded),
         Command::TestMail { address } => test_mail::run(&loaded.config, &address),
+        Command::Maintenance(work) => maintenance::run(&work, &loaded.config),
         Command::Operator(operator) => operator::run(operator, &loaded.config, json),
     }
 }
@@ -110,6 +116,12 @@ pub enum CliError {
     /// A command did not reach the server or its store, or was refused there.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The work on the store was not done.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
+    /// Where the command was called cannot be told.
+    #[error("the current folder cannot be found: {0}")]
+    Folder(#[source] io::Error),
     /// An address in the arguments is none.
     #[error("the address must be {0}")]
     Address(Invalid),

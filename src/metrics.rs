@@ -3,6 +3,8 @@
 //! Every label has a closed set of values, so that nobody outside can make the text grow: routes are those of the table,
 //! methods and errcodes those that there are. No address, user or secret is ever a label.
 
+mod store;
+
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -10,6 +12,9 @@ use prometheus::{
     Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
+
+pub use self::store::StoreFigures;
+use self::store::StoreMetrics;
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -106,13 +111,6 @@ pub struct Answered<'a> {
     pub duration: Duration,
 }
 
-/// What a look at the server's parts shows at the moment of a scrape.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StoreFigures {
-    /// What all files of the store take, in bytes.
-    pub bytes: u64,
-}
-
 /// The counters of one server. Counting takes no lock that anybody holds for long, and never fails.
 pub struct Metrics {
     registry: Registry,
@@ -129,7 +127,7 @@ pub struct Metrics {
     lookup_addresses: IntCounter,
     federation: IntCounterVec,
     reloads: IntCounterVec,
-    store_bytes: IntGauge,
+    store: StoreMetrics,
 }
 
 impl Metrics {
@@ -208,10 +206,7 @@ impl Metrics {
                 "Reloads of the configuration",
                 &["outcome"],
             )?,
-            store_bytes: gauge(
-                "bindery_store_bytes",
-                "What the files of the store take on disk",
-            )?,
+            store: StoreMetrics::new(&registry)?,
             registry,
         };
         // A counter that is not there yet looks to an alert like one that was never raised.
@@ -301,13 +296,16 @@ impl Metrics {
         self.reloads.with_label_values(&[outcome]).inc();
     }
 
-    /// Everything in the text format of Prometheus, with the store as it is now.
+    /// Takes over what the store is like now.
+    pub fn store(&self, figures: &StoreFigures) {
+        self.store.set(figures);
+    }
+
+    /// Everything in the text format of Prometheus.
     ///
     /// # Errors
     /// When the library cannot write it.
-    pub fn text(&self, store: StoreFigures) -> Result<Vec<u8>, MetricsError> {
-        self.store_bytes
-            .set(i64::try_from(store.bytes).unwrap_or(i64::MAX));
+    pub fn text(&self) -> Result<Vec<u8>, MetricsError> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -354,7 +352,7 @@ mod tests {
     use super::*;
 
     fn text(metrics: &Metrics) -> String {
-        String::from_utf8(metrics.text(StoreFigures::default()).unwrap()).unwrap()
+        String::from_utf8(metrics.text().unwrap()).unwrap()
     }
 
     #[test]

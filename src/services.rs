@@ -10,5 +10,5 @@ pub mod validation;
 
 pub use crate::federation::{FederationError, Outcome, SignedRequest};
 pub use crate::mail::SendError;
-pub use crate::storage::StoreError;
 pub use crate::storage::sessions::ValidatedSession;
+pub use crate::storage::{MaintenanceError, StoreError};

@@ -9,7 +9,6 @@ pub mod associations;
 mod changes;
 mod codec;
 mod digest;
-pub mod disk;
 pub mod erase;
 mod error;
 mod files;

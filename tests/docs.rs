@@ -217,6 +217,7 @@ fn objection(command: &str) -> Option<String> {
             "MXID" => "@alice:example.org",
             "NAME" => "example.org",
             "KEY" => "ed25519:1",
+            "DIR" => "backup",
             word => word,
         });
     match Cli::try_parse_from(words) {

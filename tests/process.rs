@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "process/backup.rs"]
+mod backup;
 #[path = "process/logs.rs"]
 mod logs;
 #[path = "process/operator.rs"]

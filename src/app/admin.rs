@@ -82,6 +82,34 @@ pub enum OfflineError {
     Start(#[from] StartError),
 }
 
+/// Looks whether the caller may work on the store itself.
+///
+/// # Errors
+/// When there is none, or it is somebody else's.
+pub fn check_store(path: &Path) -> Result<(), OfflineError> {
+    if !storage::exists(path) {
+        return Err(OfflineError::NoStore(path.to_owned()));
+    }
+    check_owner(path)
+}
+
+/// Looks whether a folder, if it is there, is the caller's own: what another user writes into it, the server could not
+/// read afterwards.
+///
+/// # Errors
+/// When it is somebody else's.
+pub fn check_owner(path: &Path) -> Result<(), OfflineError> {
+    let caller = rustix::process::geteuid().as_raw();
+    let owner = fs::metadata(path).map_or(caller, |metadata| metadata.uid());
+    if owner == caller {
+        return Ok(());
+    }
+    Err(OfflineError::NotYours {
+        path: path.to_owned(),
+        owner,
+    })
+}
+
 /// What a client sends.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Call {
@@ -120,11 +148,11 @@ pub(super) fn service(
 ) -> Admin {
     Admin::new(AdminParts {
         store: store.clone(),
-        folder: config.store.path.clone(),
         server_name: config.server.name.clone(),
         lifetime: config.associations.lifetime,
         keys: Arc::clone(keys),
         key_file: config.keys.file.clone(),
+        secret_file: config.keys.secret.clone(),
         clock: Arc::clone(&deps.clock),
         random: deps.random.clone(),
     })
@@ -137,31 +165,22 @@ pub struct Offline {
 }
 
 impl Offline {
-    /// Opens the store, which must be there and be the caller's own: what another user writes into it, the server could not
-    /// read afterwards.
+    /// Opens the store, which must be there and be the caller's own.
     ///
     /// # Errors
     /// One sentence that says what to do instead.
     pub async fn open(config: &Config, deps: &Deps) -> Result<Self, OfflineError> {
-        let path = &config.store.path;
-        if !storage::exists(path) {
-            return Err(OfflineError::NoStore(path.clone()));
-        }
-        let caller = rustix::process::geteuid().as_raw();
-        let owner = fs::metadata(path).map_or(caller, |metadata| metadata.uid());
-        if owner != caller {
-            return Err(OfflineError::NotYours {
-                path: path.clone(),
-                owner,
-            });
-        }
+        check_store(&config.store.path)?;
         let store = open_store(config).await?;
         let keys = Keys::load(&config.keys, &store, &deps.random)
             .await
             .map_err(StartError::from)?;
         Ok(Self {
             admin: service(config, deps, &store, &keys.server),
-            actor: format!("uid {caller}, without a server,"),
+            actor: format!(
+                "uid {}, without a server,",
+                rustix::process::geteuid().as_raw()
+            ),
         })
     }
 

@@ -3,6 +3,8 @@
 mod connection;
 mod show;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use self::connection::Connection;
@@ -28,6 +30,13 @@ pub enum Operator {
     /// List, rotate or revoke the server's signing keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Write a consistent copy of the store into a new folder, while the server serves
+    #[command(after_help = "Example:\n  bindery backup /var/backups/bindery/monday")]
+    Backup {
+        /// The folder; it is made
+        #[arg(value_name = "DIR")]
+        to: PathBuf,
+    },
 }
 
 /// `bindery associations`.
@@ -210,6 +219,10 @@ impl Operator {
                     target: target.ok_or(CliError::Address(WHOSE))?,
                 }
             }
+            // The server may run in another folder.
+            Self::Backup { to } => AdminRequest::Backup {
+                to: std::path::absolute(to).map_err(CliError::Folder)?,
+            },
             Self::Keys(Keys::List) => AdminRequest::KeysList,
             Self::Keys(Keys::Rotate) => AdminRequest::KeysRotate,
             Self::Keys(Keys::Revoke { key }) => AdminRequest::KeysRevoke { key },

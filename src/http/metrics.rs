@@ -29,8 +29,15 @@ pub fn configure_monitoring(app: &mut web::ServiceConfig, monitoring: &Monitorin
 /// `GET /metrics`: the text that Prometheus reads.
 async fn metrics(metrics: web::Data<Metrics>, health: web::Data<Health>) -> HttpResponse {
     // Looking at the store's files blocks.
-    let text = web::block(move || metrics.text(health.figures())).await;
-    match text {
+    let text = web::block(move || {
+        // The rest is worth seeing, above all when the store's files cannot be looked at.
+        match health.figures() {
+            Ok(figures) => metrics.store(&figures),
+            Err(error) => log::error!("the store's files could not be looked at: {error}"),
+        }
+        metrics.text()
+    });
+    match text.await {
         Ok(Ok(text)) => HttpResponse::Ok().content_type(CONTENT_TYPE).body(text),
         Ok(Err(error)) => failed(&error.to_string()),
         Err(error) => failed(&error.to_string()),

@@ -6,7 +6,7 @@ mod lists;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::random::Random;
 use crate::signing::ServerKeys;
 use crate::storage::tables::{Accounts, AssociationRecord, Associations, Sessions, Table};
-use crate::storage::{Store, StoreError, associations, disk};
+use crate::storage::{MaintenanceError, Store, StoreError, associations};
 use crate::types::{AccessTokenHash, KeyId, KeyState, ServerName, ThreePid, Timestamp, UserId};
 
-/// How many rows one answer lists at most, and one step of a long work looks at.
+/// How many rows one answer lists at most, and one step of a change takes.
 const STEP: usize = 500;
 
 /// One command.
@@ -60,6 +60,11 @@ pub enum AdminRequest {
     AccountsRevoke {
         /// Whose.
         target: AccountTarget,
+    },
+    /// Write a consistent copy into a new folder, while everything goes on.
+    Backup {
+        /// The folder, which the server makes; an absolute path.
+        to: PathBuf,
     },
     /// The server's keys and what each may do.
     KeysList,
@@ -120,6 +125,13 @@ pub enum AdminAnswer {
         /// Their number.
         rows: usize,
     },
+    /// A backup was written.
+    BackedUp {
+        /// The number of the last change in it.
+        changes: u64,
+        /// The files that are no part of it, and that it is worth nothing without.
+        keys: Vec<PathBuf>,
+    },
     /// The keys, after whatever was asked for.
     Keys(Vec<KeyInfo>),
 }
@@ -132,15 +144,23 @@ pub struct Status {
     /// The name that everything is signed under.
     pub server_name: ServerName,
     /// Validation sessions, pending and validated.
-    pub sessions: usize,
+    pub sessions: u64,
     /// Published associations.
-    pub associations: usize,
+    pub associations: u64,
     /// Access tokens given out.
-    pub accounts: usize,
+    pub accounts: u64,
     /// The server's keys.
     pub keys: Vec<KeyInfo>,
-    /// What all files of the store take, in bytes.
-    pub store_bytes: u64,
+    /// The number of the last change.
+    pub changes: u64,
+    /// What the journal takes, in bytes.
+    pub journal_bytes: u64,
+    /// What the snapshots take, in bytes.
+    pub snapshot_bytes: u64,
+    /// What the index takes, in bytes.
+    pub index_bytes: u64,
+    /// When the newest snapshot was made, if there is one.
+    pub snapshot_made: Option<Timestamp>,
 }
 
 /// A published association.
@@ -187,17 +207,18 @@ pub enum AdminError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A long work was cut off.
-    #[error("the command was cut off: {0}")]
-    CutOff(#[from] tokio::task::JoinError),
+    /// Work on the whole store failed.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
+    /// The path of a backup means something else to the server than to the caller.
+    #[error("the path of a backup must begin with /")]
+    RelativePath,
 }
 
 /// What the commands need.
 pub struct AdminParts {
     /// The store.
     pub store: Store,
-    /// The folder of the store.
-    pub folder: PathBuf,
     /// The name that everything is signed under.
     pub server_name: ServerName,
     /// How long a new association promises to hold.
@@ -206,6 +227,8 @@ pub struct AdminParts {
     pub keys: Arc<ServerKeys>,
     /// The file of these keys.
     pub key_file: PathBuf,
+    /// The file of the secret that tokens are derived from.
+    pub secret_file: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Seeds of new keys.
@@ -238,7 +261,7 @@ impl Admin {
         actor: &str,
     ) -> Result<AdminAnswer, AdminError> {
         Ok(match request {
-            AdminRequest::Status => AdminAnswer::Status(self.status().await?),
+            AdminRequest::Status => AdminAnswer::Status(self.status()?),
             AdminRequest::AssociationsList {
                 user,
                 threepid,
@@ -271,6 +294,22 @@ impl Admin {
                 audit(actor, &format!("ended {rows} accounts of {whose}"));
                 AdminAnswer::Changed { rows }
             }
+            AdminRequest::Backup { to } => {
+                if !to.is_absolute() {
+                    return Err(AdminError::RelativePath);
+                }
+                let changes = self.parts.store.backup(to.clone()).await?;
+                audit(actor, &format!("wrote a backup into {}", to.display()));
+                let AdminParts {
+                    key_file,
+                    secret_file,
+                    ..
+                } = &self.parts;
+                AdminAnswer::BackedUp {
+                    changes,
+                    keys: vec![key_file.clone(), secret_file.clone()],
+                }
+            }
             AdminRequest::KeysList => AdminAnswer::Keys(self.keys()?),
             AdminRequest::KeysRotate => {
                 let key = self.rotate_key().await?;
@@ -285,25 +324,27 @@ impl Admin {
         })
     }
 
-    async fn status(&self) -> Result<Status, AdminError> {
-        let (store, folder) = (self.parts.store.clone(), self.parts.folder.clone());
-        let counting = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
-            Ok((
-                count::<Sessions>(&store)?,
-                count::<Associations>(&store)?,
-                count::<Accounts>(&store)?,
-                disk::size(&folder),
-            ))
-        });
-        let (sessions, associations, accounts, store_bytes) = counting.await??;
+    fn status(&self) -> Result<Status, AdminError> {
+        let stats = self.parts.store.stats()?;
+        let rows = |table: &str| {
+            let found = stats.rows.iter().find(|(name, _)| *name == table);
+            found.map_or(0, |(_, rows)| *rows)
+        };
+        let made = stats.snapshot_made;
+        let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+        let millis = made.and_then(|made| u64::try_from(made.as_millis()).ok());
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             server_name: self.parts.server_name.clone(),
-            sessions,
-            associations,
-            accounts,
+            sessions: rows(Sessions::NAME),
+            associations: rows(Associations::NAME),
+            accounts: rows(Accounts::NAME),
             keys: self.keys()?,
-            store_bytes,
+            changes: stats.sequence,
+            journal_bytes: stats.journal_bytes,
+            snapshot_bytes: stats.snapshot_bytes,
+            index_bytes: stats.index_bytes,
+            snapshot_made: millis.map(Timestamp::from_millis),
         })
     }
 
@@ -326,18 +367,4 @@ impl Admin {
 /// The one line that a change by an operator leaves.
 fn audit(actor: &str, what: &str) {
     log::info!(target: "bindery::audit", actor; "{actor} {what}");
-}
-
-/// The rows of a table, looked at in steps, between which others are served.
-fn count<T: Table>(store: &Store) -> Result<usize, StoreError> {
-    let mut rows = 0;
-    let mut after: Option<T::Key> = None;
-    loop {
-        let step = store.read(|tx| tx.scan::<T>(&[], after.as_ref(), STEP))?;
-        rows += step.len();
-        match step.into_iter().next_back() {
-            Some((last, _)) => after = Some(last),
-            None => return Ok(rows),
-        }
-    }
 }

@@ -1,24 +1,22 @@
 //! Whether the server can do its work, and what its store takes: what monitoring asks.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
 
 use crate::metrics::StoreFigures;
-use crate::storage::{Store, StoreError, disk};
+use crate::storage::{MaintenanceError, Store, StoreError};
 
 /// The service.
 pub struct Health {
     store: Store,
-    folder: PathBuf,
     stopping: AtomicBool,
 }
 
 impl Health {
-    /// The service over a store and its folder.
-    pub fn new(store: Store, folder: PathBuf) -> Self {
+    /// The service over a store.
+    pub fn new(store: Store) -> Self {
         Self {
             store,
-            folder,
             stopping: AtomicBool::new(false),
         }
     }
@@ -40,10 +38,21 @@ impl Health {
     }
 
     /// What the store is like now. Blocks on the file system.
-    pub fn figures(&self) -> StoreFigures {
-        StoreFigures {
-            bytes: disk::size(&self.folder),
-        }
+    ///
+    /// # Errors
+    /// When the files of the store cannot be looked at.
+    pub fn figures(&self) -> Result<StoreFigures, MaintenanceError> {
+        let stats = self.store.stats()?;
+        let made = stats.snapshot_made;
+        Ok(StoreFigures {
+            rows: stats.rows,
+            journal_bytes: stats.journal_bytes,
+            snapshot_bytes: stats.snapshot_bytes,
+            index_bytes: stats.index_bytes,
+            frames: stats.groups,
+            last_sync: stats.last_sync,
+            snapshot_made: made.and_then(|made| made.duration_since(UNIX_EPOCH).ok()),
+        })
     }
 }
 

@@ -35,11 +35,11 @@ impl Office {
         let clock = Arc::new(ManualClock::at(START));
         let admin = Admin::new(AdminParts {
             store: store.clone(),
-            folder: folder.path().to_owned(),
             server_name: name,
             lifetime: Duration::from_hours(1),
             keys: Arc::new(ServerKeys::new(key, Vec::new())),
             key_file: folder.path().join("signing.key"),
+            secret_file: folder.path().join("secret.key"),
             clock: clock.clone(),
             random: Random::system(),
         });

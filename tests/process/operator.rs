@@ -14,7 +14,7 @@ const MXID: &str = "@alice:hs.example";
 
 /// What a command prints when it succeeds.
 #[track_caller]
-fn says(site: &Site, arguments: &[&str]) -> String {
+pub fn says(site: &Site, arguments: &[&str]) -> String {
     let output = site.run(arguments);
     assert!(
         output.status.success(),
@@ -26,14 +26,14 @@ fn says(site: &Site, arguments: &[&str]) -> String {
 
 /// What a command prints with `--json`: an object a line.
 #[track_caller]
-fn objects(site: &Site, arguments: &[&str]) -> Vec<Value> {
+pub fn objects(site: &Site, arguments: &[&str]) -> Vec<Value> {
     let text = says(site, &[arguments, &["--json"]].concat());
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
 }
 
-fn stop(server: &mut Running) {
+pub fn stop(server: &mut Running) {
     server.signal("TERM");
     assert!(server.wait().success());
 }
@@ -86,7 +86,7 @@ fn tour(site: &Site) -> Vec<String> {
     assert_eq!(status["associations"], 2);
     assert_eq!(status["server_name"], "localhost");
     assert_eq!(status["accounts"], 0);
-    assert!(status["store_bytes"].as_u64().unwrap() > 0);
+    assert!(status["journal_bytes"].as_u64().unwrap() > 0);
     say(&["associations", "remove", "email", "bob@example.org"]);
     say(&["associations", "remove", "email", "bob@example.org"]);
     say(&["associations", "remove", "--user", "@bob:hs.example"]);

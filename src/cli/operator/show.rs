@@ -44,6 +44,18 @@ impl Show {
                     more => format!("{more} changed."),
                 })
             }
+            AdminAnswer::BackedUp { changes, keys } => {
+                let done = serde_json::json!({ "changes": changes, "keys": keys });
+                self.row(&done, || {
+                    let files: Vec<String> =
+                        keys.iter().map(|file| file.display().to_string()).collect();
+                    format!(
+                        "The backup holds everything up to change {changes}, but not the keys: keep copies \
+                         of {} in another safe place.",
+                        files.join(" and ")
+                    )
+                })
+            }
             AdminAnswer::Keys(keys) => keys
                 .iter()
                 .try_for_each(|key| self.row(key, || key_text(key))),
@@ -64,13 +76,17 @@ impl Show {
 fn status_text(status: &Status) -> String {
     let mut text = format!(
         "version       {}\nserver        {}\nsessions      {}\nassociations  {}\naccounts      {}\n\
-         store         {}",
+         store         change {}, journal {}, snapshots {}, index {}\nsnapshot      {}",
         status.version,
         status.server_name,
         status.sessions,
         status.associations,
         status.accounts,
-        ByteSize(status.store_bytes),
+        status.changes,
+        ByteSize(status.journal_bytes),
+        ByteSize(status.snapshot_bytes),
+        ByteSize(status.index_bytes),
+        status.snapshot_made.map_or("none yet".to_owned(), day),
     );
     for key in &status.keys {
         text.push_str("\nkey           ");

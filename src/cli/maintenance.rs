@@ -1,0 +1,107 @@
+//! `bindery restore` and `bindery compact`: work on a store that no server has open.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::{CliError, say};
+use crate::app::{self, OfflineError};
+use crate::config::Config;
+use crate::storage::OpenError;
+use crate::storage::maintenance::{self, CompactError};
+
+/// Work on a whole store.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Maintenance {
+    /// Fill a store that does not exist yet with a backup
+    #[command(after_help = "Example:\n  bindery restore /var/backups/bindery/monday")]
+    Restore {
+        /// The folder of the backup
+        #[arg(value_name = "DIR")]
+        from: PathBuf,
+    },
+    /// Make the store as small as it can be, while no server runs
+    #[command(after_help = "Example:\n  bindery compact")]
+    Compact,
+}
+
+/// Why the work was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum MaintenanceError {
+    /// A server runs.
+    #[error("a server has the store in {} open: stop it first", .0.display())]
+    Running(PathBuf),
+    /// The store is not the caller's.
+    #[error(transparent)]
+    Offline(#[from] OfflineError),
+    /// The backup or the store cannot be used.
+    #[error(transparent)]
+    Store(OpenError),
+    /// The store could not be made smaller.
+    #[error(transparent)]
+    Compact(CompactError),
+}
+
+impl From<OpenError> for MaintenanceError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::InUse(path) => Self::Running(path),
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<CompactError> for MaintenanceError {
+    fn from(error: CompactError) -> Self {
+        match error {
+            CompactError::Open(error) => error.into(),
+            other => Self::Compact(other),
+        }
+    }
+}
+
+/// Does the work and says what was done.
+///
+/// # Errors
+/// One sentence that says what to do; the store is as it was.
+pub fn run(work: &Maintenance, config: &Config) -> Result<(), CliError> {
+    match work {
+        Maintenance::Restore { from } => restore(from, config),
+        Maintenance::Compact => compact(config),
+    }
+}
+
+fn restore(from: &Path, config: &Config) -> Result<(), CliError> {
+    let store = &config.store;
+    app::check_owner(&store.path).map_err(MaintenanceError::from)?;
+    let restored = maintenance::restore(from, store).map_err(MaintenanceError::from)?;
+    let mut text = format!(
+        "{} holds everything up to change {} of the backup.",
+        store.path.display(),
+        restored.sequence
+    );
+    let keys = [&config.keys.file, &config.keys.secret];
+    let missing: Vec<String> = keys
+        .into_iter()
+        .filter(|file| !file.exists())
+        .map(|file| file.display().to_string())
+        .collect();
+    if !missing.is_empty() {
+        text.push_str(" Before the server starts, put back from your copies: ");
+        text.push_str(&missing.join(", "));
+    }
+    say(&text)
+}
+
+fn compact(config: &Config) -> Result<(), CliError> {
+    let store = &config.store;
+    app::check_store(&store.path).map_err(MaintenanceError::from)?;
+    let work = maintenance::compact(store, &config.server.name);
+    super::runtime()?
+        .block_on(work)
+        .map_err(MaintenanceError::from)?;
+    say(&format!(
+        "{} is as small as it can be.",
+        store.path.display()
+    ))
+}
