@@ -15,8 +15,8 @@ impl std::fmt::Debug for Html {
 
 impl Html {
     /// Renders Markdown (`CommonMark` with tables and ~~strikethrough~~). HTML in it is left out, of pictures the text that
-    /// describes them stays, of links to anything else than http, https and mailto too. Headings are one level lower than
-    /// written, since the page has its own.
+    /// describes them stays, and links to anything else lead nowhere. Headings are one level lower than written, since the
+    /// page has its own.
     pub fn from_markdown(text: &str) -> Self {
         let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
         let mut rendered = String::new();
@@ -34,40 +34,21 @@ impl Html {
 }
 
 /// What may stay of an event.
-fn harmless(event: Event<'_>) -> Option<Event<'_>> {
-    match event {
-        Event::Html(_) | Event::InlineHtml(_) => None,
-        Event::Start(Tag::HtmlBlock | Tag::Image { .. })
-        | Event::End(TagEnd::HtmlBlock | TagEnd::Image) => None,
-        Event::Start(Tag::Link {
-            link_type,
-            dest_url,
-            title,
-            id,
-        }) => Some(Event::Start(Tag::Link {
-            dest_url: if is_harmless(&dest_url) {
-                dest_url
-            } else {
-                CowStr::Borrowed("")
-            },
-            link_type,
-            title,
-            id,
-        })),
-        Event::Start(Tag::Heading {
-            level,
-            id,
-            classes,
-            attrs,
-        }) => Some(Event::Start(Tag::Heading {
-            level: lower(level),
-            id,
-            classes,
-            attrs,
-        })),
-        Event::End(TagEnd::Heading(level)) => Some(Event::End(TagEnd::Heading(lower(level)))),
-        other => Some(other),
+fn harmless(mut event: Event<'_>) -> Option<Event<'_>> {
+    match &mut event {
+        Event::Html(_)
+        | Event::InlineHtml(_)
+        | Event::Start(Tag::HtmlBlock | Tag::Image { .. })
+        | Event::End(TagEnd::HtmlBlock | TagEnd::Image) => return None,
+        Event::Start(Tag::Link { dest_url, .. }) if !is_harmless(dest_url) => {
+            *dest_url = CowStr::Borrowed("");
+        }
+        Event::Start(Tag::Heading { level, .. }) | Event::End(TagEnd::Heading(level)) => {
+            *level = lower(*level);
+        }
+        _ => {}
     }
+    Some(event)
 }
 
 /// Schemes by what is allowed; what has none leads to a place of this server. Browsers skip control characters and
