@@ -26,6 +26,7 @@ mod server;
 mod sessions;
 mod store;
 mod templates;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -50,6 +51,7 @@ pub use server::{Listen, PublicUrl, Server, TrustedProxies};
 pub use sessions::Sessions;
 pub use store::Store;
 pub use templates::Templates;
+pub use terms::{Policy, PolicyDocument, PolicyText, Terms};
 
 /// All settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub struct Config {
     pub lookup: Lookup,
     /// How homeservers are found and asked.
     pub federation: Federation,
+    /// What users must accept.
+    pub terms: Terms,
     /// Where texts and pages come from.
     pub templates: Templates,
     /// How often a thing may be done.
@@ -102,6 +106,7 @@ impl Default for Config {
             accounts: Accounts::default(),
             lookup: Lookup::default(),
             federation: Federation::default(),
+            terms: Terms::default(),
             templates: Templates::default(),
             limits: Limits::default(),
             metrics: Metrics::default(),

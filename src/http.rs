@@ -16,6 +16,7 @@ mod peer;
 mod routes;
 mod state;
 mod status;
+mod terms;
 
 pub use metrics::{Monitoring, configure_monitoring};
 pub use observe::observe;

@@ -6,6 +6,7 @@ pub mod associations;
 pub mod health;
 pub mod jobs;
 pub mod pubkeys;
+pub mod terms;
 pub mod validation;
 
 pub use crate::federation::{FederationError, Outcome, SignedRequest};

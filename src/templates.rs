@@ -8,6 +8,7 @@
 
 mod brands;
 mod catalogue;
+mod markdown;
 mod values;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use brands::Brands;
 use catalogue::Catalogue;
 use values::{Document, Mail};
 
+pub use markdown::Html;
 pub use values::Failure;
 
 /// A mail to be rendered.
@@ -68,6 +70,17 @@ pub enum Page<'a> {
         server: &'a ServerName,
         /// What happened.
         reason: Failure,
+    },
+    /// A policy that users accept.
+    Policy {
+        /// The server whose policy it is.
+        server: &'a ServerName,
+        /// What the policy is called.
+        name: &'a str,
+        /// The language that it is written in, whatever language the page is in.
+        language: &'a str,
+        /// The policy.
+        content: &'a Html,
     },
     /// The front page.
     Home {

@@ -65,7 +65,8 @@ const SECTIONS: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates and paths that are named only in these modules.
-const KEPT_IN: [(&str, &[&str]); 10] = [
+const KEPT_IN: [(&str, &[&str]); 11] = [
+    ("pulldown_cmark", &["templates"]),
     ("prometheus", &["metrics"]),
     ("sled", &["storage"]),
     ("lettre", &["mail"]),

@@ -173,6 +173,21 @@ fn the_short_file_at_the_top_of_the_reference_is_accepted() {
     assert_eq!(config.advice(), Vec::<String>::new());
 }
 
+#[test]
+fn the_policies_that_the_reference_shows_are_accepted() {
+    let text = reference();
+    let (_, section) = text.split_once("\n[terms]\n").unwrap();
+    let example: String = section
+        .lines()
+        .take_while(|line| line.starts_with('#'))
+        .filter_map(|line| line.strip_prefix("#   "))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let terms = load(&example).unwrap().terms;
+    let languages: Vec<&String> = terms.policies["privacy"].languages.keys().collect();
+    assert_eq!(languages, ["de", "en"]);
+}
+
 /// The commands that a document tells people to type, as far as they are ours: lines of code blocks,
 /// and code in the text, that start with `bindery`.
 fn commands(document: &str) -> Vec<String> {

@@ -15,6 +15,7 @@ use crate::net::Resolver;
 use crate::services::accounts::Accounts;
 use crate::services::associations::{Associations, AssociationsParts, AssociationsSettings};
 use crate::services::pubkeys::Pubkeys;
+use crate::services::terms::Terms;
 use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
 use crate::storage::Store;
 use crate::templates::Templates;
@@ -42,6 +43,7 @@ pub(super) fn reloader(config: &Config, state: &State) -> Reloader {
         templates: Arc::clone(&state.templates),
         validation: Arc::clone(&state.validation),
         accounts: Arc::clone(&state.accounts),
+        terms: Arc::clone(&state.terms),
         metrics: Arc::clone(&state.metrics),
         running: Mutex::new(config.clone()),
     }
@@ -107,6 +109,12 @@ pub(super) fn state(
             our_names: our_names(config),
         },
     );
+    let terms = Terms::new(
+        store.clone(),
+        Arc::clone(clock),
+        config.server.public_url.clone(),
+        &config.terms,
+    );
     Ok(State {
         server_name: server_name.clone(),
         v1: Arc::new(V1Access {
@@ -116,6 +124,7 @@ pub(super) fn state(
         accounts: Arc::new(accounts),
         validation: Arc::new(validation),
         associations: Arc::new(associations),
+        terms: Arc::new(terms),
         pubkeys: Arc::new(Pubkeys::new(store.clone(), keys)),
         templates,
         limits,

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::services::accounts::Accounts;
+use crate::services::terms::Terms;
 use crate::services::validation::Validation;
 use crate::templates::{TemplateError, Templates};
 
@@ -15,6 +16,7 @@ pub struct Reloader {
     pub(super) templates: Arc<Templates>,
     pub(super) validation: Arc<Validation>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) terms: Arc<Terms>,
     pub(super) metrics: Arc<Metrics>,
     /// What holds now.
     pub(super) running: Mutex<Config>,
@@ -33,8 +35,10 @@ impl Reloader {
         self.validation
             .allow_next_link_hosts(new.api.next_link_hosts.clone());
         self.accounts.reload(new.accounts.clone());
+        self.terms.reload(&new.terms);
         running.accounts = new.accounts.clone();
         running.templates = new.templates.clone();
+        running.terms = new.terms.clone();
         running.limits = new.limits.clone();
         running
             .api
@@ -63,6 +67,7 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
         accounts,
         associations,
         lookup,
+        terms,
         templates,
         limits,
         metrics,
@@ -80,6 +85,7 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
         ("[accounts]", *accounts != new.accounts),
         ("[associations]", *associations != new.associations),
         ("[lookup]", *lookup != new.lookup),
+        ("[terms]", *terms != new.terms),
         ("[templates]", *templates != new.templates),
         ("[limits]", *limits != new.limits),
         ("[metrics]", *metrics != new.metrics),

@@ -8,7 +8,7 @@ use super::file::File;
 use super::reader::Reader;
 use super::{
     Accounts, Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup,
-    Metrics, Problem, Server, Sessions, Store, Templates,
+    Metrics, Problem, Server, Sessions, Store, Templates, Terms,
 };
 
 /// Where a file is looked for when none is named.
@@ -116,6 +116,7 @@ impl Config {
             accounts: Accounts::read(reader),
             lookup: Lookup::read(reader),
             federation: Federation::read(reader),
+            terms: Terms::read(reader),
             templates: Templates::read(reader),
             limits: Limits::read(reader),
             metrics: Metrics::read(reader),

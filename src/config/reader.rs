@@ -37,7 +37,7 @@ impl fmt::Display for Problem {
 pub(super) struct Reader<'a> {
     file: Option<&'a File>,
     environment: &'a Environment,
-    sections: Vec<&'static str>,
+    sections: Vec<String>,
     keys: Vec<String>,
     problems: Vec<Problem>,
 }
@@ -54,9 +54,22 @@ impl<'a> Reader<'a> {
     }
 
     /// The section with this dotted name.
-    pub fn section(&mut self, name: &'static str) -> Section<'_, 'a> {
-        self.sections.push(name);
-        Section { reader: self, name }
+    pub fn section(&mut self, name: &str) -> Section<'_, 'a> {
+        self.sections.push(name.to_owned());
+        Section {
+            reader: self,
+            name: name.to_owned(),
+        }
+    }
+
+    /// The names of the tables in a section whose tables the operator names, in order. Names with dots are none: what
+    /// they lead to could not be told from keys.
+    pub fn tables(&mut self, section: &str) -> Vec<String> {
+        self.sections.push(section.to_owned());
+        let table = self.file.and_then(|file| file.get(section)?.as_table());
+        let is_named = |(name, value): &(&String, &Value)| value.is_table() && !name.contains('.');
+        let named = table.into_iter().flatten().filter(is_named);
+        named.map(|(name, _)| name.clone()).collect()
     }
 
     /// The folder that systemd made for the server's data.
@@ -94,12 +107,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Value::Table(_) => {
-                    let sections: Vec<String> = self
-                        .sections
-                        .iter()
-                        .map(|&section| section.to_owned())
-                        .collect();
-                    let near = did_you_mean(nearest(&key, &sections));
+                    let near = did_you_mean(nearest(&key, &self.sections));
                     format!("`{key}` is not a table{near}")
                 }
                 _ if self.is_section(&key) => {
@@ -127,7 +135,7 @@ impl<'a> Reader<'a> {
             .filter(|name| !known.contains(name))
         {
             // Of a whole section, no single key was meant.
-            let is_section = |section: &&str| Environment::variable(section) == *name;
+            let is_section = |section: &String| Environment::variable(section) == *name;
             let near = if self.sections.iter().any(is_section) {
                 String::new()
             } else {
@@ -159,7 +167,8 @@ impl<'a> Reader<'a> {
             .map_or_else(|| "configuration".to_owned(), |file| file.place(key))
     }
 
-    fn refuse(&mut self, key: &str, text: String) {
+    /// Notes a problem at the place of a key or table.
+    pub fn refuse(&mut self, key: &str, text: String) {
         let place = self.place(key);
         self.problems.push(Problem::new(place, text));
     }
@@ -196,7 +205,7 @@ fn in_variable<T>(text: &str, parse: impl Fn(&Value) -> Result<T, Invalid>) -> R
 /// One section while it is read.
 pub(super) struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    name: &'static str,
+    name: String,
 }
 
 impl Section<'_, '_> {
@@ -223,6 +232,21 @@ impl Section<'_, '_> {
         let key = self.key(name);
         let value = self.reader.take(&key, parse);
         self.reader.keys.push(key);
+        value
+    }
+
+    /// The value of a key that must have one.
+    pub fn required<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&Value) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let is_set = self.is_set(name);
+        let value = self.optional(name, parse);
+        if !is_set {
+            let text = format!("`{}` needs `{name}`", self.name);
+            self.reader.refuse(&self.name, text);
+        }
         value
     }
 

@@ -3,10 +3,10 @@
 //! <https://spec.matrix.org/v1.19/identity-service-api/#authentication>
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::auth::{self, Authenticated, Refusal};
+use super::auth::{Authenticated, AuthenticatedNoTerms, Refusal};
 use super::error::{ApiError, ErrCode};
 use super::params::{FromParams, Params, Refused};
 use super::peer::Peer;
@@ -83,7 +83,7 @@ pub async fn register(
 /// <https://spec.matrix.org/v1.19/identity-service-api/#get_matrixidentityv2account>
 ///
 /// # Errors
-/// 401 without a token.
+/// 401 without a token; 403 `M_TERMS_NOT_SIGNED` before the terms are accepted, by which clients know that they are to ask.
 pub async fn account(Authenticated(account): Authenticated) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "user_id": account.mxid.as_str() }))
 }
@@ -97,10 +97,10 @@ pub async fn account(Authenticated(account): Authenticated) -> HttpResponse {
 /// # Errors
 /// 401 `M_UNKNOWN_TOKEN` for an unknown token, 401 `M_UNAUTHORIZED` without one.
 pub async fn logout(
+    account: Result<AuthenticatedNoTerms, Refusal>,
     accounts: web::Data<Accounts>,
-    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let account = auth::authenticate(&request).map_err(|refusal| match refusal {
+    let AuthenticatedNoTerms(account) = account.map_err(|refusal| match refusal {
         Refusal::UnknownToken => ApiError::new(
             StatusCode::UNAUTHORIZED,
             ErrCode::UnknownToken,

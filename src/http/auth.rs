@@ -11,10 +11,16 @@ use actix_web::{FromRequest, HttpRequest, web};
 use super::error::{ApiError, ErrCode};
 use super::routes::{Route, Version};
 use crate::services::accounts::{Account, Accounts};
+use crate::services::terms::Terms;
 use crate::types::{AccessToken, UserId};
 
-/// The account of a v2 call. A handler that takes this cannot be reached without a token.
+/// The account of a v2 call. A handler that takes this cannot be reached without a token, nor before its user has accepted
+/// the terms.
 pub struct Authenticated(pub Account);
+
+/// The account of a v2 call that the terms do not stand in the way of: accepting them, and leaving. A handler may also
+/// take it as a [`Result`], to answer a refusal in its own way.
+pub struct AuthenticatedNoTerms(pub Account);
 
 /// Who makes a call that v1 and v2 share: anybody on v1, an account on v2.
 pub enum Caller {
@@ -34,12 +40,15 @@ impl Caller {
     }
 }
 
-/// Why nobody is authenticated.
-pub(super) enum Refusal {
+/// Why a call may not be made.
+#[derive(Debug)]
+pub enum Refusal {
     /// No token was shown.
     NoToken,
     /// The token is not one of ours, or has ended.
     UnknownToken,
+    /// The user has not accepted every policy in its current version.
+    TermsNotSigned,
     /// The store failed.
     Failed(ApiError),
 }
@@ -54,13 +63,24 @@ impl From<Refusal> for ApiError {
             Refusal::UnknownToken => {
                 unauthorized("The access token is unknown or has ended; register again.")
             }
+            Refusal::TermsNotSigned => Self::new(
+                StatusCode::FORBIDDEN,
+                ErrCode::TermsNotSigned,
+                "This server's terms must be accepted first; `GET terms` names them.",
+            ),
             Refusal::Failed(error) => error,
         }
     }
 }
 
+impl From<Refusal> for actix_web::Error {
+    fn from(refusal: Refusal) -> Self {
+        ApiError::from(refusal).into()
+    }
+}
+
 /// The account whose token the request shows.
-pub(super) fn authenticate(request: &HttpRequest) -> Result<Account, Refusal> {
+fn authenticate(request: &HttpRequest) -> Result<Account, Refusal> {
     let token = presented_token(request).ok_or(Refusal::NoToken)?;
     let accounts = request
         .app_data::<web::Data<Accounts>>()
@@ -68,6 +88,19 @@ pub(super) fn authenticate(request: &HttpRequest) -> Result<Account, Refusal> {
     match accounts.authenticate(&token) {
         Ok(Some(account)) => Ok(account),
         Ok(None) => Err(Refusal::UnknownToken),
+        Err(error) => Err(Refusal::Failed(error.into())),
+    }
+}
+
+/// The account whose token the request shows, if its user has accepted the terms.
+fn authenticate_with_terms(request: &HttpRequest) -> Result<Account, Refusal> {
+    let account = authenticate(request)?;
+    let terms = request
+        .app_data::<web::Data<Terms>>()
+        .ok_or(Refusal::TermsNotSigned)?;
+    match terms.are_accepted(&account.mxid) {
+        Ok(true) => Ok(account),
+        Ok(false) => Err(Refusal::TermsNotSigned),
         Err(error) => Err(Refusal::Failed(error.into())),
     }
 }
@@ -88,26 +121,31 @@ fn presented_token(request: &HttpRequest) -> Option<AccessToken> {
 }
 
 impl FromRequest for Authenticated {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authenticate(request).map(Self).map_err(Into::into))
+        ready(authenticate_with_terms(request).map(Self))
+    }
+}
+
+impl FromRequest for AuthenticatedNoTerms {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticate(request).map(Self))
     }
 }
 
 impl FromRequest for Caller {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        match request.app_data::<Route>().map(Route::version) {
-            Some(Version::V1) => ready(Ok(Self::Anyone)),
-            _ => ready(
-                Authenticated::from_request(request, payload)
-                    .into_inner()
-                    .map(|Authenticated(account)| Self::Account(account)),
-            ),
-        }
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(match request.app_data::<Route>().map(Route::version) {
+            Some(Version::V1) => Ok(Self::Anyone),
+            _ => authenticate_with_terms(request).map(Self::Account),
+        })
     }
 }

@@ -14,6 +14,7 @@ use crate::limits::{Action, Limited};
 use crate::random::RandomError;
 use crate::services::accounts::RegisterError;
 use crate::services::associations::{BindError, LookupError, UnbindError};
+use crate::services::terms::AcceptError;
 use crate::services::validation::ValidationError;
 use crate::services::{FederationError, Outcome, SendError, StoreError};
 
@@ -44,6 +45,8 @@ pub enum ErrCode {
     SessionExpired,
     /// The session's token has not been submitted.
     SessionNotValidated,
+    /// A policy of this server has not been accepted.
+    TermsNotSigned,
     /// The token is wrong.
     TokenIncorrect,
     /// The body, or a list in it, is too large.
@@ -74,6 +77,7 @@ impl ErrCode {
             Self::NoValidSession => "M_NO_VALID_SESSION",
             Self::SessionExpired => "M_SESSION_EXPIRED",
             Self::SessionNotValidated => "M_SESSION_NOT_VALIDATED",
+            Self::TermsNotSigned => "M_TERMS_NOT_SIGNED",
             Self::TokenIncorrect => "M_TOKEN_INCORRECT",
             Self::TooLarge => "M_TOO_LARGE",
             Self::Unknown => "M_UNKNOWN",
@@ -426,6 +430,18 @@ impl From<UnbindError> for ApiError {
             },
             UnbindError::Limited(limited) => Self::limited(&limited),
             UnbindError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AcceptError> for ApiError {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::UnknownUrl => Self::invalid_param(
+                "user_accepts",
+                "a list of URLs that `GET terms` names at the moment",
+            ),
+            AcceptError::Store(error) => error.into(),
         }
     }
 }

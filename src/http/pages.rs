@@ -8,7 +8,7 @@ use super::params::{FromParams, Params, Refused};
 use super::peer::Peer;
 use super::state::State;
 use crate::services::validation::Validation;
-use crate::templates::{Failure, Page, Templates};
+use crate::templates::{Failure, Html, Page, Templates};
 use crate::types::{ServerName, Sid, Token};
 
 /// Nothing is loaded from elsewhere, nothing runs, nobody frames the page, and its address (which carries a token) is
@@ -77,6 +77,22 @@ impl<'a> Shown<'a> {
         let mut response = self.page(error.status(), page, None)?;
         response.extensions_mut().insert(error.report());
         Ok(response)
+    }
+
+    /// A policy that is read here.
+    pub(super) fn policy(
+        &self,
+        name: &str,
+        language: &str,
+        content: &Html,
+    ) -> Result<HttpResponse, ApiError> {
+        let page = Page::Policy {
+            server: self.server(),
+            name,
+            language,
+            content,
+        };
+        self.page(StatusCode::OK, page, None)
     }
 
     fn page(

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::error::{ApiError, ErrCode};
 use super::state::State;
-use super::{accounts, associations, email, keys, lookup, pages, peer, status};
+use super::{accounts, associations, email, keys, lookup, pages, peer, status, terms};
 use crate::config::V1;
 
 /// Which version of the API a route belongs to. It decides who may call and how a body may look.
@@ -68,8 +68,10 @@ impl Route {
 pub enum Guard {
     /// Anybody.
     Open,
-    /// On v2, who has a token; on v1 anybody.
+    /// On v2, who has a token.
     Token,
+    /// On v2, who has a token and has accepted the terms; on v1 anybody.
+    TokenAndTerms,
 }
 
 /// One line of the table.
@@ -189,7 +191,7 @@ where
 
 #[rustfmt::skip]
 fn table() -> Vec<Endpoint> {
-    use Guard::{Open, Token};
+    use Guard::{Open, Token, TokenAndTerms};
     use V1::{Delegate, Full, Off};
     let (get, post) = (&Method::GET, &Method::POST);
     [
@@ -199,19 +201,22 @@ fn table() -> Vec<Endpoint> {
         v2(Open, get, "", status::status),
         // Accounts
         v2(Open, post, "/account/register", accounts::register),
-        v2(Token, get, "/account", accounts::account),
+        v2(TokenAndTerms, get, "/account", accounts::account),
         v2(Token, post, "/account/logout", accounts::logout),
+        // Terms
+        v2(Open, get, "/terms", terms::policies),
+        v2(Token, post, "/terms", terms::accept),
         // Keys
         both(Off, Open, get, "/pubkey/isvalid", keys::is_valid),
         both(Off, Open, get, "/pubkey/ephemeral/isvalid", keys::is_valid_ephemeral),
         both(Off, Open, get, "/pubkey/{keyId}", keys::public_key),
         // E-mail
-        both(Delegate, Token, post, "/validate/email/requestToken", email::request_token),
-        both(Delegate, Token, post, "/validate/email/submitToken", email::submit_token),
+        both(Delegate, TokenAndTerms, post, "/validate/email/requestToken", email::request_token),
+        both(Delegate, TokenAndTerms, post, "/validate/email/submitToken", email::submit_token),
         both(Off, Open, get, "/validate/email/submitToken", email::submit_token_by_link),
         // Associations
-        both(Delegate, Token, get, "/3pid/getValidated3pid", associations::get_validated_3pid),
-        both(Full, Token, post, "/3pid/bind", associations::bind),
+        both(Delegate, TokenAndTerms, get, "/3pid/getValidated3pid", associations::get_validated_3pid),
+        both(Full, TokenAndTerms, post, "/3pid/bind", associations::bind),
         both(Full, Open, post, "/3pid/unbind", associations::unbind),
         // Lookup
         v1(Full, get, "/lookup", lookup::lookup),
@@ -220,6 +225,7 @@ fn table() -> Vec<Endpoint> {
         page("/", pages::home),
         page("/verify/email", pages::confirm),
         plain(post, "/verify/email", pages::confirmed),
+        page("/policies/{policy}/{language}/{version}", terms::page),
     ]
     .into_iter()
     .flatten()
@@ -268,6 +274,7 @@ pub fn configure(app: &mut web::ServiceConfig, state: &State) {
         .app_data(web::Data::from(state.validation.clone()))
         .app_data(web::Data::from(state.accounts.clone()))
         .app_data(web::Data::from(state.associations.clone()))
+        .app_data(web::Data::from(state.terms.clone()))
         .app_data(web::Data::from(state.pubkeys.clone()))
         .app_data(web::Data::from(state.templates.clone()))
         .default_service(web::to(unknown_path));

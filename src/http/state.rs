@@ -15,6 +15,7 @@ use crate::random::Random;
 use crate::services::accounts::Accounts;
 use crate::services::associations::Associations;
 use crate::services::pubkeys::Pubkeys;
+use crate::services::terms::Terms;
 use crate::services::validation::Validation;
 use crate::templates::Templates;
 use crate::types::ServerName;
@@ -32,6 +33,8 @@ pub struct State {
     pub validation: Arc<Validation>,
     /// Associations.
     pub associations: Arc<Associations>,
+    /// Policies, and who has accepted them.
+    pub terms: Arc<Terms>,
     /// Public keys.
     pub pubkeys: Arc<Pubkeys>,
     /// Pages.

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tables::{
-    AccountRecord, AssociationRecord, EphemeralKeyRecord, MetaName, MetaRecord, Nothing,
-    SessionRecord, SidRecord,
+    AcceptedTermsRecord, AccountRecord, AssociationRecord, EphemeralKeyRecord, MetaName,
+    MetaRecord, Nothing, SessionRecord, SidRecord,
 };
 use crate::types::{AccessTokenHash, ClientSecretHash, Medium, Sid, ThreePid, UserId};
 
@@ -69,6 +69,7 @@ impl Record for AssociationRecord {}
 impl Record for Nothing {}
 impl Record for EphemeralKeyRecord {}
 impl Record for AccountRecord {}
+impl Record for AcceptedTermsRecord {}
 impl Record for MetaRecord {}
 
 fn encode_text(text: &str, out: &mut Vec<u8>) {
@@ -188,7 +189,7 @@ impl Key for MetaName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::tables::KeyStateEntry;
+    use crate::storage::tables::{AcceptedPolicy, KeyStateEntry};
     use crate::types::{ClientSecret, KeyState, Timestamp};
 
     fn email() -> ThreePid {
@@ -312,6 +313,20 @@ mod tests {
             last_used: Timestamp::from_millis(2),
         };
         is_written_as(&account, &format!("01{}0102", text("@u:s")));
+        let accepted = AcceptedPolicy {
+            policy: "privacy".to_owned(),
+            version: "1.0".to_owned(),
+            url: "https://x.example".to_owned(),
+            when: Timestamp::from_millis(300),
+        };
+        let expected = format!(
+            "0101{}{}{}ac02",
+            text("privacy"),
+            text("1.0"),
+            text("https://x.example")
+        );
+        let policies = vec![accepted];
+        is_written_as(&AcceptedTermsRecord { policies }, &expected);
         let key = EphemeralKeyRecord {
             valid_since: Timestamp::from_millis(5),
         };

@@ -46,6 +46,7 @@ pub(super) const TABLES: &[TableInfo] = &[
     info::<EphemeralKeys>(),
     info::<Accounts>(),
     info::<AccountsByUser>(),
+    info::<AcceptedTerms>(),
     info::<Meta>(),
 ];
 
@@ -184,6 +185,36 @@ impl Table for AccountsByUser {
     const ID: u8 = 9;
     type Key = (UserId, AccessTokenHash);
     type Record = Nothing;
+}
+
+/// What each user has accepted.
+pub enum AcceptedTerms {}
+
+impl Table for AcceptedTerms {
+    const NAME: &'static str = "accepted terms";
+    const ID: u8 = 10;
+    type Key = UserId;
+    type Record = AcceptedTermsRecord;
+}
+
+/// What a user has accepted, in the order of acceptance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedTermsRecord {
+    /// The policies, each in every version and under every URL that was accepted.
+    pub policies: Vec<AcceptedPolicy>,
+}
+
+/// One policy that a user has accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedPolicy {
+    /// The name of the policy.
+    pub policy: String,
+    /// Its version.
+    pub version: String,
+    /// Where the user read it.
+    pub url: String,
+    /// When it was accepted first.
+    pub when: Timestamp,
 }
 
 /// Facts about the server itself, by name.

@@ -15,11 +15,12 @@ use super::{RenderError, TemplateError};
 const DEFAULT: &str = "default";
 
 /// The templates that are compiled in. `page.html` is the frame of all pages.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("page.html", include_str!("default/page.html")),
     ("confirm.html", include_str!("default/confirm.html")),
     ("verified.html", include_str!("default/verified.html")),
     ("failed.html", include_str!("default/failed.html")),
+    ("policy.html", include_str!("default/policy.html")),
     ("home.html", include_str!("default/home.html")),
     (
         "verification.html",

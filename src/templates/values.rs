@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use minijinja::Value;
 
-use super::{Message, Page};
+use super::{Html, Message, Page};
 
 /// Why confirming did not work, as far as a user may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,12 @@ impl From<Page<'_>> for Document {
             ),
             Page::Verified { server, next_link } => verified(server.as_str(), next_link),
             Page::Failed { server, reason } => failed(server.as_str(), reason),
+            Page::Policy {
+                server,
+                name,
+                language,
+                content,
+            } => policy(server.as_str(), name, language, content),
             Page::Home { server } => home(server.as_str()),
         }
     }
@@ -120,6 +126,12 @@ pub(super) fn sample_pages() -> Vec<Document> {
         ),
         verified("id.example", None),
         verified("id.example", Some("https://app.example/")),
+        policy(
+            "id.example",
+            "Privacy policy",
+            "en",
+            &Html::from_markdown("# What is kept"),
+        ),
         home("id.example"),
     ];
     pages.extend(Failure::ALL.map(|reason| failed("id.example", reason)));
@@ -168,6 +180,18 @@ fn failed(server: &str, reason: Failure) -> Document {
         values: BTreeMap::from([
             ("server", safe(server)),
             ("reason", Value::from(reason.as_str())),
+        ]),
+    }
+}
+
+fn policy(server: &str, name: &str, language: &str, content: &Html) -> Document {
+    Document {
+        name: "policy.html",
+        values: BTreeMap::from([
+            ("server", safe(server)),
+            ("name", safe(name)),
+            ("policy_language", safe(language)),
+            ("content", content.to_value()),
         ]),
     }
 }

@@ -26,4 +26,5 @@ mod ruma;
 mod status;
 mod support;
 mod templates;
+mod terms;
 mod unbind;

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bindery::app::{App, Deps, Stop};
+use bindery::app::{App, Deps, Reloader, Stop};
 use bindery::clock::{Clock as _, ManualClock};
 use bindery::config::{Config, Listen};
 use bindery::federation::Ports;
@@ -29,6 +29,7 @@ pub struct TestServer {
     pub monitoring: Option<Client>,
     pub sweeper: Arc<SessionSweeper>,
     pub config: Config,
+    reloader: Weak<Reloader>,
     running: Running,
     folder: TempDir,
 }
@@ -70,6 +71,7 @@ impl TestServer {
         let client = Client::new(app.local_addr().unwrap());
         let monitoring = app.monitoring_addr().map(Client::new);
         let sweeper = app.session_sweeper();
+        let reloader = app.reloader();
         let (stop, stopping) = watch::channel(Stop::No);
         let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
@@ -78,6 +80,7 @@ impl TestServer {
             monitoring,
             sweeper,
             config,
+            reloader,
             running: Running { stop, task },
             folder,
         }
@@ -98,6 +101,15 @@ impl TestServer {
         running.stop.send(Stop::Gracefully).unwrap();
         (&mut running.task).await.unwrap();
         Self::run(folder, config, clock).await
+    }
+
+    /// Lets the running server read the configuration again, as `change` changes it.
+    #[track_caller]
+    pub fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        let reloader = self.reloader.upgrade().unwrap();
+        let waiting = reloader.reload(&self.config).unwrap();
+        assert_eq!(waiting, Vec::<&str>::new(), "waits for the next start");
     }
 
     /// Moves the clock.
