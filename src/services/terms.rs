@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::clock::Clock;
 use crate::config::{self, PolicyText, PublicUrl};
 use crate::storage::tables::{AcceptedPolicy, AcceptedTerms, AcceptedTermsRecord};
-use crate::storage::{Store, StoreError};
+use crate::storage::{Store, StoreError, Tx};
 use crate::templates::Html;
 use crate::types::UserId;
 
@@ -111,7 +111,7 @@ impl Terms {
         if accepted.is_empty() {
             return Ok(());
         }
-        let change = move |tx: &mut crate::storage::Tx<'_>| -> Result<(), StoreError> {
+        let change = move |tx: &mut Tx<'_>| -> Result<(), StoreError> {
             let mut record: AcceptedTermsRecord =
                 tx.get::<AcceptedTerms>(&mxid)?.unwrap_or_default();
             let before = record.policies.len();
