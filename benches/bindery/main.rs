@@ -35,7 +35,7 @@ mod storage;
 use std::process::ExitCode;
 
 /// The groups, in the order in which they run.
-const GROUPS: [(&str, fn()); 5] = [
+const GROUPS: [(&str, fn()); 6] = [
     ("signing", signing::run),
     ("store", storage::run),
     ("journal", journal::run),
