@@ -86,6 +86,9 @@ pub enum OpenError {
     /// The folder that is to be filled holds a store already.
     #[error("{} is not empty: a backup is restored into an empty folder", .0.display())]
     NotEmpty(PathBuf),
+    /// A journal was salvaged before, and its damaged files are still there.
+    #[error("{} is still there from an earlier time: move it away first", .0.display())]
+    Salvaged(PathBuf),
     /// The operating system gave no random bytes for the id of a new history.
     #[error(transparent)]
     Random(#[from] crate::random::RandomError),
@@ -247,6 +250,14 @@ pub enum MaintenanceError {
     /// The journal or a snapshot.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// There is no room for a snapshot.
+    #[error("a snapshot needs {} MiB of free space, and there are {}", needed >> 20, free >> 20)]
+    NoSpace {
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
     /// The target of a backup.
     #[error("cannot write the backup to {}: {source}", path.display())]
     Target {

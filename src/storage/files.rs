@@ -93,10 +93,17 @@ pub(super) fn create_whole<E: From<io::Error>>(
     unfinished.push(".");
     unfinished.push(UNFINISHED);
     let unfinished = PathBuf::from(unfinished);
-    let mut out = disk.create(&unfinished)?;
-    fill(&mut *out)?;
-    out.sync()?;
-    disk.rename(&unfinished, path)?;
+    let written = || -> Result<Box<dyn Out>, E> {
+        let mut out = disk.create(&unfinished)?;
+        fill(&mut *out)?;
+        out.sync()?;
+        disk.rename(&unfinished, path)?;
+        Ok(out)
+    };
+    let out = written().inspect_err(|_| {
+        // What is left of it may be what fills the disk; a start removes it too.
+        let _ = disk.remove(&unfinished);
+    })?;
     if let Some(folder) = path.parent() {
         disk.sync_folder(folder)?;
     }

@@ -139,6 +139,13 @@ impl Drop for Keeper {
     }
 }
 
+/// Sizes in bytes.
+struct Added {
+    snapshot: u64,
+    segments: usize,
+    bytes: u64,
+}
+
 struct Work {
     disk: Arc<dyn Disk>,
     folder: Layout,
@@ -186,16 +193,41 @@ impl Work {
 
     /// Whether merging what was added since the last snapshot is worth its work.
     fn is_due_by_size(&self) -> Result<bool, MaintenanceError> {
+        let added = self.added()?;
+        let enough = added
+            .snapshot
+            .clamp(self.sizes.merge_least, self.sizes.merge_most);
+        Ok(added.segments >= SEGMENTS || added.bytes >= enough)
+    }
+
+    /// What the next snapshot will be made of.
+    fn added(&self) -> Result<Added, JournalError> {
         let newest = recovery::list(&self.folder)?.snapshots.pop();
         let segments = recovery::sealed_after(&self.folder, newest.unwrap_or(0))?;
         let size = |file: PathBuf| fs::metadata(file).map_or(0, |metadata| metadata.len());
-        let snapshot = newest.map_or(0, |sequence| size(self.folder.snapshot(sequence)));
-        let enough = snapshot.clamp(self.sizes.merge_least, self.sizes.merge_most);
-        let added: u64 = segments
-            .iter()
-            .map(|first| size(self.folder.segment(*first)))
-            .sum();
-        Ok(segments.len() >= SEGMENTS || added >= enough)
+        Ok(Added {
+            snapshot: newest.map_or(0, |sequence| size(self.folder.snapshot(sequence))),
+            segments: segments.len(),
+            bytes: segments
+                .iter()
+                .map(|first| size(self.folder.segment(*first)))
+                .sum(),
+        })
+    }
+
+    /// Refuses a snapshot that could take the space without which the index fails.
+    fn check_space(&self) -> Result<(), MaintenanceError> {
+        let added = self.added()?;
+        let needed = added.snapshot + added.bytes + self.sizes.reserve / 4;
+        let root = self.folder.root();
+        let free = self
+            .disk
+            .free_space(root)
+            .map_err(JournalError::file(root))?;
+        if free < needed {
+            return Err(MaintenanceError::NoSpace { needed, free });
+        }
+        Ok(())
     }
 
     fn is_due_by_age(&self) -> Result<bool, MaintenanceError> {
@@ -249,6 +281,7 @@ impl Work {
 
     /// Merges everything that is no longer written to into a snapshot, and removes what is older than two of them.
     fn snapshot_of_sealed(&self) -> Result<u64, MaintenanceError> {
+        self.check_space()?;
         let sealed = |sequence| recovery::sealed_after(&self.folder, sequence);
         let (base, head) = merge::with_rows(&self.folder, sealed, |moment| {
             let (base, head) = (*moment.base(), moment.head());

@@ -100,7 +100,7 @@ pub fn salvage(settings: &config::Store, dry_run: bool) -> Result<Salvaged, Open
     let (folder, _lock) = super::lock(&settings.path)?;
     let kept_in = folder.damaged_journal();
     if kept_in.exists() {
-        return Err(OpenError::NotEmpty(kept_in));
+        return Err(OpenError::Salvaged(kept_in));
     }
     let mut first_damage = None;
     for base in recovery::bases(&folder)? {

@@ -36,6 +36,11 @@ impl View {
 
     /// Makes changes visible, in place of those that are in the index by now.
     pub(super) fn show(&self, changes: Arc<Changes>) {
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = changes;
+        let before = {
+            let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *shown, changes)
+        };
+        // Freed while readers go on already.
+        drop(before);
     }
 }

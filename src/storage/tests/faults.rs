@@ -134,7 +134,10 @@ async fn a_snapshot_that_fails_stops_nobody() {
     .await
     .unwrap();
     site.disk.faults(|faults| faults.create = false);
-    site.disk.faults(|faults| faults.sync = false);
+    site.disk.set_free(QUIET.sizes.reserve / 4);
+    let refused = site.store.snapshot().await.unwrap_err().to_string();
+    assert!(refused.contains("free space"), "{refused}");
+    site.disk.set_free(u64::MAX);
     assert!(site.store.snapshot().await.unwrap() > 0);
     let unfinished = fs::read_dir(site.root.path().join("journal"))
         .unwrap()
