@@ -35,6 +35,7 @@ use crate::random::{Random, RandomError};
 use crate::services::admin::Admin;
 use crate::services::health::Health;
 use crate::services::jobs::SessionSweeper;
+use crate::services::lookup::{Lookup, RotateError};
 use crate::storage::{self, OpenError, Store, StoreError};
 use crate::templates::TemplateError;
 use crate::types::KeyId;
@@ -44,6 +45,9 @@ const GRACE_SECONDS: u64 = 30;
 
 /// How often ended sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// How often the age of the pepper is looked at.
+const PEPPER_EVERY: Duration = Duration::from_mins(1);
 
 /// How long the store may take to finish its last write.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,6 +118,9 @@ pub enum StartError {
     /// The counters.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The first pepper.
+    #[error(transparent)]
+    Pepper(#[from] RotateError),
     /// A listener.
     #[error("cannot listen on {listen} ({key}): {source}")]
     Listen {
@@ -154,6 +161,7 @@ pub struct App {
     admin: Arc<Admin>,
     store: Store,
     sweeper: Arc<SessionSweeper>,
+    lookup: Arc<Lookup>,
 }
 
 impl App {
@@ -169,6 +177,8 @@ impl App {
         let socket = AdminSocket::bind(&config.admin.socket)?;
         let admin = Arc::new(admin::service(&config, &deps, &store, &keys.server));
         let state = compose::state(&config, &deps, &store, keys)?;
+        let lookup = Arc::clone(&state.lookup);
+        lookup.ensure_pepper().await?;
         let monitoring = Monitoring {
             metrics: Arc::clone(&state.metrics),
             health: Arc::new(Health::new(store.clone())),
@@ -203,6 +213,7 @@ impl App {
             admin,
             store,
             sweeper,
+            lookup,
         })
     }
 
@@ -227,6 +238,11 @@ impl App {
         Arc::clone(&self.sweeper)
     }
 
+    /// Lookups, with the job that changes the pepper.
+    pub fn lookup(&self) -> Arc<Lookup> {
+        Arc::clone(&self.lookup)
+    }
+
     /// Serves until `stop` says otherwise; then finishes what runs, stops the background work, closes the store.
     ///
     /// # Errors
@@ -236,6 +252,7 @@ impl App {
         let mut server = tokio::spawn(self.server);
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper)));
+        jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
         jobs.spawn(watchdog(self.store.clone()));
         jobs.spawn(self.socket.serve(self.admin));
         let monitoring = self.monitoring.map(|(server, _)| {
@@ -277,7 +294,7 @@ impl App {
             monitoring.stop(false).await;
         }
         jobs.shutdown().await;
-        drop((self.sweeper, self.health, self.reloader));
+        drop((self.sweeper, self.lookup, self.health, self.reloader));
         if !self.store.close(CLOSE_TIMEOUT) {
             log::warn!("something still held the store when the server stopped");
         }
@@ -421,6 +438,16 @@ async fn sweep(sweeper: Arc<SessionSweeper>) {
             Ok(0) => {}
             Ok(removed) => log::info!("removed {removed} ended sessions"),
             Err(error) => log::error!("ended sessions could not be removed: {error}"),
+        }
+    }
+}
+
+async fn change_pepper(lookup: Arc<Lookup>) {
+    let mut ticks = tokio::time::interval(PEPPER_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = lookup.run_once().await {
+            log::error!("the pepper of lookups could not be changed: {error}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod associations;
 mod auth;
 mod email;
 mod error;
+mod hashed_lookup;
 mod keys;
 mod lookup;
 mod metrics;

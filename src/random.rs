@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::types::{AccessToken, Sid};
+use crate::types::{AccessToken, Pepper, Sid};
 
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -45,6 +45,15 @@ impl Random {
     /// When the operating system's source fails.
     pub fn id(&self) -> Result<String, RandomError> {
         Ok(URL_SAFE_NO_PAD.encode(self.bytes::<16>()?))
+    }
+
+    /// A new pepper: 128 bits as 32 digits and letters.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn pepper(&self) -> Result<Pepper, RandomError> {
+        let bits = u128::from_be_bytes(self.bytes()?);
+        Pepper::parse(&format!("{bits:032x}")).map_err(|_| RandomError)
     }
 
     /// A new access token: 256 bits as 43 characters.

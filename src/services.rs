@@ -5,6 +5,7 @@ pub mod admin;
 pub mod associations;
 pub mod health;
 pub mod jobs;
+pub mod lookup;
 pub mod pubkeys;
 pub mod terms;
 pub mod validation;

@@ -18,11 +18,13 @@ mod journal;
 mod keeper;
 pub mod key_states;
 mod layout;
+mod lookup;
 pub mod maintenance;
 mod merge;
 mod opening;
 mod progress;
 mod recovery;
+mod rotation;
 pub mod secret_file;
 pub mod sessions;
 mod snapshot;
@@ -45,6 +47,7 @@ use self::files::{Disk, RealDisk};
 use self::journal::Counters;
 use self::keeper::{Keeper, Waker};
 use self::layout::Layout;
+use self::lookup::LookupTables;
 use self::opening::Opening;
 use self::tables::{Meta, MetaName, MetaRecord, TABLES, Table as _};
 use self::view::View;
@@ -53,6 +56,8 @@ use crate::config;
 use crate::types::ServerName;
 
 pub use self::error::{JournalError, MaintenanceError, OpenError, StoreError};
+pub use self::lookup::Found;
+pub use self::rotation::{Progress as RotationProgress, Rotation, RotationError};
 pub use self::tx::Tx;
 
 /// The version of the tables that this binary writes.
@@ -160,7 +165,7 @@ impl Store {
         .run()?;
         let rows: Arc<[AtomicU64]> = opened.rows.into_iter().map(AtomicU64::new).collect();
         let counters = opened.journal.counters();
-        let view = Arc::new(View::new(opened.index));
+        let view = Arc::new(View::new(opened.index, opened.lookup));
         let fresh = examine(&view, &folder, &rows, server_name)?;
         let waker = Waker::new();
         let mut committer = Committer::new(
@@ -254,6 +259,10 @@ impl Store {
     /// The query's own, or that of the store.
     pub fn read<T, E>(&self, query: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         self.0.view.read(query)
+    }
+
+    fn lookup_tables(&self) -> Arc<LookupTables> {
+        Arc::clone(self.0.view.lookup())
     }
 
     /// Waits until the index fails, which a new start repairs, and says why. Whoever runs the server ends it then.

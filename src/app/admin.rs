@@ -150,6 +150,7 @@ pub(super) fn service(
         store: store.clone(),
         server_name: config.server.name.clone(),
         lifetime: config.associations.lifetime,
+        pepper_grace: config.lookup.grace,
         keys: Arc::clone(keys),
         key_file: config.keys.file.clone(),
         secret_file: config.keys.secret.clone(),

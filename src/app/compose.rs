@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::net::Resolver;
 use crate::services::accounts::Accounts;
 use crate::services::associations::{Associations, AssociationsParts, AssociationsSettings};
+use crate::services::lookup::{Lookup, LookupParts, LookupSettings};
 use crate::services::pubkeys::Pubkeys;
 use crate::services::terms::Terms;
 use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
@@ -115,6 +116,7 @@ pub(super) fn state(
         config.server.public_url.clone(),
         &config.terms,
     );
+    let lookup = lookup(config, deps, store, &limits, &metrics);
     Ok(State {
         server_name: server_name.clone(),
         v1: Arc::new(V1Access {
@@ -125,6 +127,7 @@ pub(super) fn state(
         validation: Arc::new(validation),
         associations: Arc::new(associations),
         terms: Arc::new(terms),
+        lookup: Arc::new(lookup),
         pubkeys: Arc::new(Pubkeys::new(store.clone(), keys)),
         templates,
         limits,
@@ -144,6 +147,29 @@ pub(super) fn state(
             client_ip: config.log.client_ip,
         }),
     })
+}
+
+fn lookup(
+    config: &Config,
+    deps: &Deps,
+    store: &Store,
+    limits: &Arc<Limits>,
+    metrics: &Arc<Metrics>,
+) -> Lookup {
+    Lookup::new(
+        LookupParts {
+            store: store.clone(),
+            limits: Arc::clone(limits),
+            clock: Arc::clone(&deps.clock),
+            random: deps.random.clone(),
+            metrics: Arc::clone(metrics),
+        },
+        LookupSettings {
+            algorithms: config.lookup.algorithms.clone(),
+            rotate_every: config.lookup.rotate_pepper_every,
+            grace: config.lookup.grace,
+        },
+    )
 }
 
 fn federation(

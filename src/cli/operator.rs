@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::services::admin::{AccountTarget, AdminAnswer, AdminRequest, AssociationTarget};
 use crate::types::{Invalid, KeyId, Medium, ServerName, ThreePid, UserId};
 
-/// `bindery status`, `associations`, `accounts` and `keys`.
+/// `bindery status`, `associations`, `accounts`, `keys` and `pepper`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Operator {
     /// Show what the server is and holds
@@ -37,6 +37,9 @@ pub enum Operator {
         #[arg(value_name = "DIR")]
         to: PathBuf,
     },
+    /// Change the pepper that addresses are hashed with in lookups
+    #[command(subcommand)]
+    Pepper(Pepper),
 }
 
 /// `bindery associations`.
@@ -133,6 +136,13 @@ pub enum Keys {
     },
 }
 
+/// `bindery pepper`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Pepper {
+    /// Bring in another pepper now; the one before it answers a while longer (lookup.grace)
+    Rotate,
+}
+
 /// Carries a command out and prints what it answers.
 ///
 /// # Errors
@@ -226,6 +236,7 @@ impl Operator {
             Self::Keys(Keys::List) => AdminRequest::KeysList,
             Self::Keys(Keys::Rotate) => AdminRequest::KeysRotate,
             Self::Keys(Keys::Revoke { key }) => AdminRequest::KeysRevoke { key },
+            Self::Pepper(Pepper::Rotate) => AdminRequest::PepperRotate,
         })
     }
 }

@@ -28,6 +28,10 @@ pub struct Limits {
     pub wrong_tokens_by_ip: Vec<Rate>,
     /// Unbinds by a homeserver's signature from one address.
     pub unbinds_by_ip: Vec<Rate>,
+    /// Different addresses that one account looks up; at most one rate, without a burst of its own.
+    pub lookups_by_account: Vec<Rate>,
+    /// Addresses looked up on v1 from one address.
+    pub lookups_by_ip: Vec<Rate>,
     /// Times that the keys of one homeserver are fetched.
     pub key_fetches_by_server: Vec<Rate>,
 }
@@ -57,6 +61,7 @@ impl Rate {
 impl Default for Limits {
     fn default() -> Self {
         let hour = Duration::from_hours(1);
+        let day = Duration::from_hours(24);
         Self {
             enabled: true,
             requests_by_ip: default_rate(600, Duration::from_mins(1)),
@@ -65,6 +70,8 @@ impl Default for Limits {
             email_by_ip: default_rate(30, hour),
             wrong_tokens_by_ip: default_rate(60, hour),
             unbinds_by_ip: default_rate(60, hour),
+            lookups_by_account: default_rate(10_000, day),
+            lookups_by_ip: default_rate(100, day),
             key_fetches_by_server: default_rate(10, Duration::from_mins(1)),
         }
     }
@@ -93,6 +100,12 @@ impl Limits {
                 rates,
             ),
             unbinds_by_ip: section.value("unbinds_by_ip", default.unbinds_by_ip, rates),
+            lookups_by_account: section.value(
+                "lookups_by_account",
+                default.lookups_by_account,
+                only_rate,
+            ),
+            lookups_by_ip: section.value("lookups_by_ip", default.lookups_by_ip, rates),
             key_fetches_by_server: section.value(
                 "key_fetches_by_server",
                 default.key_fetches_by_server,
@@ -113,6 +126,19 @@ fn rates(value: &Value) -> Result<Vec<Rate>, Invalid> {
         Value::Array(items) if items.is_empty() => Err(RATES),
         Value::Array(items) => items.iter().map(|item| rate(item).ok_or(RATES)).collect(),
         single => rate(single).map(|rate| vec![rate]).ok_or(RATES),
+    }
+}
+
+/// One rate whose count comes within its time, or none.
+fn only_rate(value: &Value) -> Result<Vec<Rate>, Invalid> {
+    const EXPECTED: Invalid =
+        Invalid::expecting("one rate without a burst such as \"10000/d\", or \"off\"");
+    match value.as_str() {
+        Some("off") => Ok(Vec::new()),
+        text => text
+            .and_then(plain_rate)
+            .map(|rate| vec![rate])
+            .ok_or(EXPECTED),
     }
 }
 

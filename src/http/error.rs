@@ -31,6 +31,8 @@ pub enum ErrCode {
     InvalidEmail,
     /// A parameter has a wrong type or value.
     InvalidParam,
+    /// The pepper of a lookup is not the one that holds.
+    InvalidPepper,
     /// Too many requests.
     LimitExceeded,
     /// Required parameters are missing.
@@ -70,6 +72,7 @@ impl ErrCode {
             Self::Forbidden => "M_FORBIDDEN",
             Self::InvalidEmail => "M_INVALID_EMAIL",
             Self::InvalidParam => "M_INVALID_PARAM",
+            Self::InvalidPepper => "M_INVALID_PEPPER",
             Self::LimitExceeded => "M_LIMIT_EXCEEDED",
             Self::MissingParams => "M_MISSING_PARAMS",
             Self::NotFound => "M_NOT_FOUND",
@@ -172,6 +175,13 @@ impl ApiError {
     /// A 404 for a session that does not exist.
     pub fn no_session_404() -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrCode::NoValidSession, NO_SESSION)
+    }
+
+    /// With a further field in the answer.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
     }
 
     /// With `success` in the answer, as `submitToken` wants it.
@@ -449,6 +459,7 @@ impl From<AcceptError> for ApiError {
 impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> Self {
         match error {
+            LookupError::Limited(limited) => Self::limited(&limited),
             LookupError::Sign(error) => Self::internal(error),
             LookupError::Store(error) => error.into(),
         }

@@ -7,8 +7,9 @@
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::error::{ApiError, ErrCode};
+use super::error::ApiError;
 use super::params::{FromParams, Params, Refused};
+use super::peer::Peer;
 use super::state::BodyLimits;
 use crate::services::associations::Associations;
 use crate::types::{Invalid, Medium, ThreePid};
@@ -37,16 +38,17 @@ impl FromParams for Lookup {
 /// <https://spec.matrix.org/v1.19/identity-service-api/#association-lookup>
 ///
 /// # Errors
-/// 400 for a medium that does not exist.
+/// 400 for a medium that does not exist; 429 for a source that has looked up too much.
 pub async fn lookup(
     associations: web::Data<Associations>,
+    Peer(peer): Peer,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
     let Lookup { medium, address } = params.read()?;
     let Ok(threepid) = ThreePid::parse(medium, &address) else {
         return Ok(HttpResponse::Ok().json(json!({})));
     };
-    let association = associations.lookup(&address, &threepid)?;
+    let association = associations.lookup(&address, &threepid, peer)?;
     Ok(HttpResponse::Ok().json(association.unwrap_or_default()))
 }
 
@@ -82,22 +84,15 @@ fn pairs(value: &Value) -> Result<Vec<(String, String)>, Invalid> {
 /// <https://spec.matrix.org/v1.19/identity-service-api/#association-lookup>
 ///
 /// # Errors
-/// 400 `M_TOO_LARGE` over the limit on addresses.
+/// 400 `M_TOO_LARGE` over the limit on addresses; 429 for a source that has looked up too much.
 pub async fn bulk_lookup(
     associations: web::Data<Associations>,
     limits: web::Data<BodyLimits>,
+    Peer(peer): Peer,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
     let BulkLookup { threepids } = params.read()?;
-    if threepids.len() > limits.max_addresses {
-        return Err(ApiError::bad_request(
-            ErrCode::TooLarge,
-            format!(
-                "At most {} addresses can be looked up at once.",
-                limits.max_addresses
-            ),
-        ));
-    }
+    limits.check_addresses(threepids.len())?;
     let parse = |(medium, address): &(String, String)| {
         Medium::parse(medium)
             .and_then(|medium| ThreePid::parse(medium, address))
@@ -108,7 +103,7 @@ pub async fn bulk_lookup(
         .filter_map(|pair| parse(&pair).map(|threepid| (pair, threepid)))
         .unzip();
     let found: Vec<Value> = associations
-        .lookup_many(&known)?
+        .lookup_many(&known, peer)?
         .into_iter()
         .zip(asked)
         .filter_map(|(mxid, (medium, address))| Some(json!([medium, address, mxid?.as_str()])))

@@ -103,6 +103,22 @@ impl Params {
         read.map_err(|invalid| self.reject(name, invalid))
     }
 
+    /// As [`Self::required_value`], for a value that is too long to be copied.
+    ///
+    /// # Errors
+    /// When it is missing, `null`, or refused by `parse`.
+    pub fn required_owned<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(Value) -> Result<T, Invalid>,
+    ) -> Result<T, Refused> {
+        let read = match self.fields.remove(name) {
+            None | Some(Value::Null) => return Err(self.miss(name)),
+            Some(value) => parse(value),
+        };
+        read.map_err(|invalid| self.reject(name, invalid))
+    }
+
     /// An optional field of any JSON type, read by `parse`; `null` counts as absent.
     ///
     /// # Errors

@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::error::{ApiError, ErrCode};
 use super::state::State;
-use super::{accounts, associations, email, keys, lookup, pages, peer, status, terms};
+use super::{
+    accounts, associations, email, hashed_lookup, keys, lookup, pages, peer, status, terms,
+};
 use crate::config::V1;
 
 /// Which version of the API a route belongs to. It decides who may call and how a body may look.
@@ -221,6 +223,8 @@ fn table() -> Vec<Endpoint> {
         // Lookup
         v1(Full, get, "/lookup", lookup::lookup),
         v1(Full, post, "/bulk_lookup", lookup::bulk_lookup),
+        v2(Token, get, "/hash_details", hashed_lookup::hash_details),
+        v2(Token, post, "/lookup", hashed_lookup::lookup),
         // Pages
         page("/", pages::home),
         page("/verify/email", pages::confirm),
@@ -275,6 +279,7 @@ pub fn configure(app: &mut web::ServiceConfig, state: &State) {
         .app_data(web::Data::from(state.accounts.clone()))
         .app_data(web::Data::from(state.associations.clone()))
         .app_data(web::Data::from(state.terms.clone()))
+        .app_data(web::Data::from(state.lookup.clone()))
         .app_data(web::Data::from(state.pubkeys.clone()))
         .app_data(web::Data::from(state.templates.clone()))
         .default_service(web::to(unknown_path));

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use tokio::sync::Semaphore;
 
+use super::error::{ApiError, ErrCode};
 use super::peer::ProxyTrust;
 use super::routes::Route;
 use crate::config::V1;
@@ -14,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::services::accounts::Accounts;
 use crate::services::associations::Associations;
+use crate::services::lookup::Lookup;
 use crate::services::pubkeys::Pubkeys;
 use crate::services::terms::Terms;
 use crate::services::validation::Validation;
@@ -35,6 +37,8 @@ pub struct State {
     pub associations: Arc<Associations>,
     /// Policies, and who has accepted them.
     pub terms: Arc<Terms>,
+    /// Lookups by hash.
+    pub lookup: Arc<Lookup>,
     /// Public keys.
     pub pubkeys: Arc<Pubkeys>,
     /// Pages.
@@ -83,6 +87,20 @@ pub struct BodyLimits {
 impl BodyLimits {
     /// The longest entry of a lookup: an address of 254 octets, each perhaps escaped, a medium, and punctuation.
     const LOOKUP_ENTRY: usize = 512;
+
+    /// Refuses to look up so many addresses at once.
+    pub(super) fn check_addresses(&self, addresses: usize) -> Result<(), ApiError> {
+        if addresses <= self.max_addresses {
+            return Ok(());
+        }
+        Err(ApiError::bad_request(
+            ErrCode::TooLarge,
+            format!(
+                "At most {} addresses can be looked up at once.",
+                self.max_addresses
+            ),
+        ))
+    }
 
     /// The limit for a route; lookups get what `max_addresses` needs.
     pub(super) fn for_route(&self, route: Option<&Route>) -> usize {

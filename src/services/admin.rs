@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 
 pub use self::keys::KeyError;
 use crate::clock::Clock;
-use crate::random::Random;
+use crate::random::{Random, RandomError};
 use crate::signing::ServerKeys;
 use crate::storage::tables::{Accounts, AssociationRecord, Associations, Sessions, Table};
-use crate::storage::{MaintenanceError, Store, StoreError, associations};
+use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations};
 use crate::types::{AccessTokenHash, KeyId, KeyState, ServerName, ThreePid, Timestamp, UserId};
 
 /// How many rows one answer lists at most, and one step of a change takes.
@@ -75,6 +75,8 @@ pub enum AdminRequest {
         /// Which.
         key: KeyId,
     },
+    /// Bring in another pepper for lookups.
+    PepperRotate,
 }
 
 /// What is unbound.
@@ -134,6 +136,11 @@ pub enum AdminAnswer {
     },
     /// The keys, after whatever was asked for.
     Keys(Vec<KeyInfo>),
+    /// To [`AdminRequest::PepperRotate`].
+    Pepper {
+        /// Until when the previous one answers.
+        previous_until: Timestamp,
+    },
 }
 
 /// What the server is and holds.
@@ -151,6 +158,8 @@ pub struct Status {
     pub accounts: u64,
     /// The server's keys.
     pub keys: Vec<KeyInfo>,
+    /// Since when the pepper of lookups holds; none before the first start.
+    pub pepper_since: Option<Timestamp>,
     /// The number of the last change.
     pub changes: u64,
     /// What the journal takes, in bytes.
@@ -204,6 +213,12 @@ pub enum AdminError {
     /// The keys could not be changed.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The pepper could not be changed.
+    #[error(transparent)]
+    Pepper(#[from] RotationError),
+    /// No randomness for a new pepper.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -223,6 +238,8 @@ pub struct AdminParts {
     pub server_name: ServerName,
     /// How long a new association promises to hold.
     pub lifetime: Duration,
+    /// How long the previous pepper answers.
+    pub pepper_grace: Duration,
     /// The keys that the server signs with.
     pub keys: Arc<ServerKeys>,
     /// The file of these keys.
@@ -231,7 +248,7 @@ pub struct AdminParts {
     pub secret_file: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Seeds of new keys.
+    /// Seeds of new keys, and peppers.
     pub random: Random,
 }
 
@@ -321,6 +338,11 @@ impl Admin {
                 audit(actor, &format!("revoked {key}"));
                 AdminAnswer::Keys(self.keys()?)
             }
+            AdminRequest::PepperRotate => {
+                let previous_until = self.rotate_pepper().await?;
+                audit(actor, "brought in another pepper");
+                AdminAnswer::Pepper { previous_until }
+            }
         })
     }
 
@@ -340,12 +362,30 @@ impl Admin {
             associations: rows(Associations::NAME),
             accounts: rows(Accounts::NAME),
             keys: self.keys()?,
+            pepper_since: self
+                .parts
+                .store
+                .read(|tx| Ok::<_, StoreError>(tx.peppers()))?
+                .map(|peppers| peppers.since),
             changes: stats.sequence,
             journal_bytes: stats.journal_bytes,
             snapshot_bytes: stats.snapshot_bytes,
             index_bytes: stats.index_bytes,
             snapshot_made: millis.map(Timestamp::from_millis),
         })
+    }
+
+    async fn rotate_pepper(&self) -> Result<Timestamp, AdminError> {
+        let AdminParts {
+            store,
+            clock,
+            random,
+            pepper_grace,
+            ..
+        } = &self.parts;
+        let pepper = random.pepper()?;
+        store.rotate_pepper(pepper, &**clock, *pepper_grace).await?;
+        Ok(clock.now().plus(*pepper_grace))
     }
 
     async fn add_association(&self, threepid: ThreePid, mxid: UserId) -> Result<usize, StoreError> {

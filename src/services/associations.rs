@@ -1,6 +1,7 @@
 //! Publishing the link between a 3PID and a user, taking it back, and answering who is bound.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,9 @@ pub enum UnbindError {
 /// Why a lookup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
+    /// Too much from one source.
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// The association could not be signed.
     #[error("the association could not be signed")]
     Sign(#[from] CanonicalError),
@@ -246,12 +250,14 @@ impl Associations {
     /// The signed association of a 3PID, with the address as it was asked for (identity service v1, `GET lookup`).
     ///
     /// # Errors
-    /// When the store or the signing fails.
+    /// When the source has asked for too much, or the store or the signing fails.
     pub fn lookup(
         &self,
         asked: &str,
         threepid: &ThreePid,
+        peer: Option<IpAddr>,
     ) -> Result<Option<SignedAssociation>, LookupError> {
+        self.count_lookups(1, peer)?;
         let found = self
             .parts
             .store
@@ -267,8 +273,13 @@ impl Associations {
     /// Who each 3PID is bound to, in the order asked (identity service v1, `POST bulk_lookup`).
     ///
     /// # Errors
-    /// When the store fails.
-    pub fn lookup_many(&self, threepids: &[ThreePid]) -> Result<Vec<Option<UserId>>, LookupError> {
+    /// When the source has asked for too much, or the store fails.
+    pub fn lookup_many(
+        &self,
+        threepids: &[ThreePid],
+        peer: Option<IpAddr>,
+    ) -> Result<Vec<Option<UserId>>, LookupError> {
+        self.count_lookups(threepids.len(), peer)?;
         let now = self.parts.clock.now();
         let records = self
             .parts
@@ -280,6 +291,16 @@ impl Associations {
             .into_iter()
             .map(|record| record.and_then(holding))
             .collect())
+    }
+
+    fn count_lookups(&self, addresses: usize, peer: Option<IpAddr>) -> Result<(), Limited> {
+        let addresses = u32::try_from(addresses).unwrap_or(u32::MAX);
+        let (Some(addresses), Some(ip)) = (NonZeroU32::new(addresses), peer) else {
+            return Ok(());
+        };
+        self.parts
+            .limits
+            .take_many(Action::LookupsByIp, Subject::Ip(ip), addresses)
     }
 
     fn sign(

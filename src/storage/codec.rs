@@ -122,15 +122,25 @@ impl Key for ThreePid {
     }
 
     fn decode(input: &mut &[u8]) -> Option<Self> {
-        let medium = match take::<1>(input)? {
-            [1] => Medium::Email,
-            [2] => Medium::Msisdn,
-            _ => return None,
-        };
+        let medium = decode_medium(input)?;
         let address = decode_text(input)?;
         Self::parse(medium, address)
             .ok()
             .filter(|threepid| threepid.address() == address)
+    }
+}
+
+/// Medium and address of a key of the associations, which is known to be whole.
+pub(super) fn threepid_parts(mut key: &[u8]) -> Option<(Medium, &str)> {
+    let medium = decode_medium(&mut key)?;
+    Some((medium, decode_text(&mut key)?))
+}
+
+fn decode_medium(input: &mut &[u8]) -> Option<Medium> {
+    match take::<1>(input)? {
+        [1] => Some(Medium::Email),
+        [2] => Some(Medium::Msisdn),
+        _ => None,
     }
 }
 
@@ -189,8 +199,8 @@ impl Key for MetaName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::tables::{AcceptedPolicy, KeyStateEntry};
-    use crate::types::{ClientSecret, KeyState, Timestamp};
+    use crate::storage::tables::{AcceptedPolicy, KeyStateEntry, PeppersRecord, PreviousPepper};
+    use crate::types::{ClientSecret, KeyState, Pepper, Timestamp};
 
     fn email() -> ThreePid {
         ThreePid::parse(Medium::Email, "a@b.example").unwrap()
@@ -343,5 +353,16 @@ mod tests {
         };
         let expected = format!("010201{}{}01", text("1"), "09".repeat(32));
         is_written_as(&MetaRecord::KeyStates(vec![state]), &expected);
+        let pepper = |text: &str| Pepper::parse(text).unwrap();
+        let peppers = PeppersRecord {
+            current: pepper("new"),
+            since: Timestamp::from_millis(1),
+            previous: Some(PreviousPepper {
+                pepper: pepper("old"),
+                until: Timestamp::from_millis(2),
+            }),
+        };
+        let expected = format!("0103{}0101{}02", text("new"), text("old"));
+        is_written_as(&MetaRecord::Peppers(peppers), &expected);
     }
 }

@@ -11,10 +11,11 @@ use super::files::Disk;
 use super::index::{Applied, Index, IndexError};
 use super::journal::{self, Journal};
 use super::layout::Layout;
+use super::lookup::LookupTables;
 use super::merge;
 use super::progress::Progress;
 use super::recovery::{self, Examined, Head};
-use super::tables::{Meta, MetaName, MetaRecord, TABLES};
+use super::tables::{Associations, Meta, MetaName, MetaRecord, TABLES, Table as _};
 use super::tx::Tx;
 use super::{SCHEMA, Sizes, snapshot};
 use crate::random::Random;
@@ -38,6 +39,7 @@ pub(super) struct Opened {
     pub(super) index: Index,
     /// How many rows each table has, in the order of [`TABLES`].
     pub(super) rows: Vec<u64>,
+    pub(super) lookup: LookupTables,
 }
 
 impl Opening<'_> {
@@ -71,7 +73,7 @@ impl Opening<'_> {
             (Some(index), None) => self.verified(index, &found),
             (_, reason) => Err(reason.unwrap_or_default()),
         };
-        let (index, rows) = match usable {
+        let (index, scanned) = match usable {
             Ok(usable) => usable,
             Err(reason) => self.rebuild(&found, &reason)?,
         };
@@ -79,7 +81,8 @@ impl Opening<'_> {
         Ok(Opened {
             journal,
             index,
-            rows,
+            rows: scanned.rows,
+            lookup: scanned.lookup,
         })
     }
 
@@ -107,7 +110,7 @@ impl Opening<'_> {
                 found,
             });
         }
-        let (digest, rows) = scan(&index).map_err(|fault| self.unreadable(fault))?;
+        let Scanned { digest, rows, .. } = scan(&index).map_err(|fault| self.unreadable(fault))?;
         let head = Head {
             digest,
             ..Head::default()
@@ -178,10 +181,10 @@ impl Opening<'_> {
     }
 
     /// Replays what the index lacks and compares all rows with the digest; the reason if it cannot be used.
-    fn verified(&self, index: Index, found: &Examined) -> Result<(Index, Vec<u64>), String> {
+    fn verified(&self, index: Index, found: &Examined) -> Result<(Index, Scanned), String> {
         self.replay(&index, found)?;
         match scan(&index) {
-            Ok((digest, rows)) if digest == found.head.digest => Ok((index, rows)),
+            Ok(scanned) if scanned.digest == found.head.digest => Ok((index, scanned)),
             Ok(_) => Err("its rows do not add up to what was written".to_owned()),
             Err(Fault::Table(table)) => Err(format!("its table `{table}` cannot be read")),
             Err(Fault::Index(error)) => Err(format!("it cannot be read: {error}")),
@@ -219,7 +222,7 @@ impl Opening<'_> {
     }
 
     /// Makes the index anew out of snapshot and journal.
-    fn rebuild(&self, found: &Examined, reason: &str) -> Result<(Index, Vec<u64>), OpenError> {
+    fn rebuild(&self, found: &Examined, reason: &str) -> Result<(Index, Scanned), OpenError> {
         let path = self.folder.index();
         if found.head.sequence > 0 {
             log::warn!("rebuilding the index in {}: {reason}", path.display());
@@ -247,17 +250,20 @@ impl Opening<'_> {
             },
             other => OpenError::Journal(other),
         })?;
-        let (digest, rows) = scan(&index).map_err(|fault| self.unreadable(fault))?;
-        if digest != found.head.digest {
+        let scanned = scan(&index).map_err(|fault| self.unreadable(fault))?;
+        if scanned.digest != found.head.digest {
             return Err(OpenError::Journal(JournalError::Digest {
                 folder: self.folder.journal(),
                 sequence: found.head.sequence,
             }));
         }
         if found.head.sequence > 0 {
-            log::warn!("the index is rebuilt: {} rows", rows.iter().sum::<u64>());
+            log::warn!(
+                "the index is rebuilt: {} rows",
+                scanned.rows.iter().sum::<u64>()
+            );
         }
-        Ok((index, rows))
+        Ok((index, scanned))
     }
 
     fn report_cut(&self, found: &Examined) {
@@ -322,8 +328,17 @@ enum Fault {
     Index(IndexError),
 }
 
-/// Reads every row of every table: their digest, and how many each table has.
-fn scan(index: &Index) -> Result<(Digest, Vec<u64>), Fault> {
+/// What all rows amount to.
+struct Scanned {
+    digest: Digest,
+    /// How many each table has.
+    rows: Vec<u64>,
+    lookup: LookupTables,
+}
+
+/// Reads every row of every table.
+fn scan(index: &Index) -> Result<Scanned, Fault> {
+    let mut lookup = LookupTables::for_peppers_of(index).map_err(Fault::Index)?;
     let mut digest = Digest::default();
     let mut counts = Vec::new();
     let mut progress = Progress::new("checking the index");
@@ -335,12 +350,19 @@ fn scan(index: &Index) -> Result<(Digest, Vec<u64>), Fault> {
                 return Err(Fault::Table(table.name));
             }
             digest.add(table.id, &key, &record);
+            if table.id == Associations::ID {
+                lookup.load(&key, &record);
+            }
             count += 1;
             progress.step();
         }
         counts.push(count);
     }
-    Ok((digest, counts))
+    Ok(Scanned {
+        digest,
+        rows: counts,
+        lookup,
+    })
 }
 
 /// Fills an empty index with sorted rows.

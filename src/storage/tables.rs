@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Key, Record};
-use crate::types::{AccessTokenHash, ClientSecretHash, KeyState, Sid, ThreePid, Timestamp, UserId};
+use crate::types::{
+    AccessTokenHash, ClientSecretHash, KeyState, Pepper, Sid, ThreePid, Timestamp, UserId,
+};
 
 /// A table: a name, a number that stands in files, and what its rows look like.
 pub trait Table: 'static {
@@ -236,10 +238,17 @@ pub enum MetaName {
     ServerName,
     /// The state of each server key.
     KeyStates,
+    /// The peppers of lookups.
+    Peppers,
 }
 
 impl MetaName {
-    pub(super) const ALL: [Self; 3] = [Self::Schema, Self::ServerName, Self::KeyStates];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Schema,
+        Self::ServerName,
+        Self::KeyStates,
+        Self::Peppers,
+    ];
 
     /// The name as it stands in the key.
     pub(super) const fn as_str(self) -> &'static str {
@@ -247,6 +256,7 @@ impl MetaName {
             Self::Schema => "schema",
             Self::ServerName => "server_name",
             Self::KeyStates => "key_states",
+            Self::Peppers => "peppers",
         }
     }
 }
@@ -260,6 +270,8 @@ pub enum MetaRecord {
     ServerName(String),
     /// Under [`MetaName::KeyStates`].
     KeyStates(Vec<KeyStateEntry>),
+    /// Under [`MetaName::Peppers`].
+    Peppers(PeppersRecord),
 }
 
 /// The state of one server key.
@@ -271,4 +283,24 @@ pub struct KeyStateEntry {
     pub public_key: [u8; 32],
     /// What the key may still do.
     pub state: KeyState,
+}
+
+/// The peppers of lookups as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeppersRecord {
+    /// The pepper that clients are told.
+    pub current: Pepper,
+    /// When it was brought in.
+    pub since: Timestamp,
+    /// The one before it, which answers a while longer.
+    pub previous: Option<PreviousPepper>,
+}
+
+/// A pepper that clients are no longer told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousPepper {
+    /// The pepper.
+    pub pepper: Pepper,
+    /// Until when it answers.
+    pub until: Timestamp,
 }

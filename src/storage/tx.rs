@@ -7,7 +7,9 @@ use super::StoreError;
 use super::changes::Changes;
 use super::codec::{Key as _, Record as _};
 use super::index::Index;
-use super::tables::Table;
+use super::lookup::{Found, LookupTables};
+use super::tables::{PeppersRecord, Table};
+use crate::types::{LookupHash, Pepper, Timestamp};
 
 /// Rows of a table, in the order of their keys' bytes.
 pub type Rows<T> = Vec<(<T as Table>::Key, <T as Table>::Record)>;
@@ -17,6 +19,7 @@ pub struct Tx<'a> {
     index: &'a Index,
     group: Option<&'a Changes>,
     own: Changes,
+    lookup: Option<&'a LookupTables>,
 }
 
 impl<'a> Tx<'a> {
@@ -25,6 +28,14 @@ impl<'a> Tx<'a> {
             index,
             group,
             own: Changes::default(),
+            lookup: None,
+        }
+    }
+
+    pub(super) fn with_lookup(self, lookup: &'a LookupTables) -> Self {
+        Self {
+            lookup: Some(lookup),
+            ..self
         }
     }
 
@@ -48,6 +59,34 @@ impl<'a> Tx<'a> {
                 Some(record) => decode_record::<T>(&record).map(Some),
                 None => Ok(None),
             },
+        }
+    }
+
+    /// The peppers that lookups are asked with, as of the last durable change; none before the first one.
+    pub fn peppers(&self) -> Option<PeppersRecord> {
+        self.lookup?.peppers()
+    }
+
+    /// Whether a pepper answers at this time: the current one, or the previous one in its grace.
+    pub fn answers_to(&self, pepper: &Pepper, now: Timestamp) -> bool {
+        self.lookup
+            .is_some_and(|lookup| lookup.answers_to(pepper, now))
+    }
+
+    /// The users that addresses are bound to at this time, in the order of their hashes and as of the last durable
+    /// change; none if the pepper does not answer.
+    ///
+    /// # Errors
+    /// When the table for a pepper is missing.
+    pub fn lookup(
+        &self,
+        pepper: &Pepper,
+        hashes: &[LookupHash],
+        now: Timestamp,
+    ) -> Result<Option<Found>, StoreError> {
+        match self.lookup {
+            Some(lookup) => lookup.find(pepper, hashes, now),
+            None => Ok(None),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::changes::Changes;
 use super::index::Index;
+use super::lookup::LookupTables;
 use super::tx::Tx;
 
 /// The rows as they are after the last durable group.
@@ -13,13 +14,15 @@ use super::tx::Tx;
 /// is in the index and no reader that knows only older changes is left.
 pub(super) struct View {
     index: Index,
+    lookup: Arc<LookupTables>,
     shown: RwLock<Arc<Changes>>,
 }
 
 impl View {
-    pub(super) fn new(index: Index) -> Self {
+    pub(super) fn new(index: Index, lookup: LookupTables) -> Self {
         Self {
             index,
+            lookup: Arc::new(lookup),
             shown: RwLock::default(),
         }
     }
@@ -28,19 +31,29 @@ impl View {
         &self.index
     }
 
+    pub(super) fn lookup(&self) -> &Arc<LookupTables> {
+        &self.lookup
+    }
+
+    /// What a closure of the writer sees, after what earlier ones of its group changed.
+    pub(super) fn tx<'a>(&'a self, group: Option<&'a Changes>) -> Tx<'a> {
+        Tx::new(&self.index, group).with_lookup(&self.lookup)
+    }
+
     /// Runs a query over rows that do not change meanwhile.
     pub(super) fn read<T>(&self, query: impl FnOnce(&Tx<'_>) -> T) -> T {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        query(&Tx::new(&self.index, Some(&shown)))
+        query(&self.tx(Some(&shown)))
     }
 
     /// Makes changes visible, in place of those that are in the index by now.
     pub(super) fn show(&self, changes: Arc<Changes>) {
-        let before = {
+        let (before, discarded) = {
             let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *shown, changes)
+            let discarded = self.lookup.apply(&changes);
+            (std::mem::replace(&mut *shown, changes), discarded)
         };
         // Freed while readers go on already.
-        drop(before);
+        drop((before, discarded));
     }
 }

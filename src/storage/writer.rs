@@ -212,12 +212,12 @@ impl Committer {
     }
 
     fn run_job(&mut self, mut job: Box<dyn Job>, group: &mut Group) {
-        let mut tx = Tx::new(self.view.index(), Some(&group.changes));
+        let mut tx = self.view.tx(Some(&group.changes));
         let mut counts = job.run(&mut tx);
         let mut own = tx.into_changes();
         if counts && !group.changes.is_empty() && group.changes.size() + own.size() > MAX_BODY {
             self.finish(group);
-            let mut tx = Tx::new(self.view.index(), None);
+            let mut tx = self.view.tx(None);
             counts = job.run(&mut tx);
             own = tx.into_changes();
         }

@@ -37,6 +37,7 @@ impl Office {
             store: store.clone(),
             server_name: name,
             lifetime: Duration::from_hours(1),
+            pepper_grace: Duration::from_mins(10),
             keys: Arc::new(ServerKeys::new(key, Vec::new())),
             key_file: folder.path().join("signing.key"),
             secret_file: folder.path().join("secret.key"),

@@ -56,6 +56,13 @@ impl Show {
                     )
                 })
             }
+            AdminAnswer::Pepper { previous_until } => {
+                let changed = serde_json::json!({ "previous_until": previous_until });
+                self.row(&changed, || {
+                    let until = day(*previous_until);
+                    format!("Lookups have a new pepper; the previous one answers until {until}.")
+                })
+            }
             AdminAnswer::Keys(keys) => keys
                 .iter()
                 .try_for_each(|key| self.row(key, || key_text(key))),
@@ -88,6 +95,10 @@ fn status_text(status: &Status) -> String {
         ByteSize(status.index_bytes),
         status.snapshot_made.map_or("none yet".to_owned(), day),
     );
+    if let Some(since) = status.pepper_since {
+        text.push_str("\npepper        since ");
+        text.push_str(&day(since));
+    }
     for key in &status.keys {
         text.push_str("\nkey           ");
         text.push_str(&key_text(key));

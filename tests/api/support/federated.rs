@@ -43,6 +43,14 @@ impl Federated {
         }
     }
 
+    /// Stops the server and starts another on the same folder and clock.
+    pub async fn restart(self) -> Self {
+        Self {
+            server: self.server.restart().await,
+            ..self
+        }
+    }
+
     /// A user of the homeserver.
     pub fn user(&self, localpart: &str) -> String {
         format!("@{localpart}:{}", self.homeserver.name())

@@ -11,6 +11,7 @@ use bindery::config::{Config, Listen};
 use bindery::federation::Ports;
 use bindery::random::Random;
 use bindery::services::jobs::SessionSweeper;
+use bindery::services::lookup::Lookup;
 use bindery::types::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -28,6 +29,7 @@ pub struct TestServer {
     pub client: Client,
     pub monitoring: Option<Client>,
     pub sweeper: Arc<SessionSweeper>,
+    pub lookup: Arc<Lookup>,
     pub config: Config,
     reloader: Weak<Reloader>,
     running: Running,
@@ -72,6 +74,7 @@ impl TestServer {
         let monitoring = app.monitoring_addr().map(Client::new);
         let sweeper = app.session_sweeper();
         let reloader = app.reloader();
+        let lookup = app.lookup();
         let (stop, stopping) = watch::channel(Stop::No);
         let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
@@ -79,6 +82,7 @@ impl TestServer {
             client,
             monitoring,
             sweeper,
+            lookup,
             config,
             reloader,
             running: Running { stop, task },
@@ -94,10 +98,11 @@ impl TestServer {
             mut running,
             folder,
             sweeper,
+            lookup,
             ..
         } = self;
-        // It holds the store, which is to be opened again.
-        drop(sweeper);
+        // They hold the store, which is to be opened again.
+        drop((sweeper, lookup));
         running.stop.send(Stop::Gracefully).unwrap();
         (&mut running.task).await.unwrap();
         Self::run(folder, config, clock).await

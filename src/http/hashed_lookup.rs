@@ -1,0 +1,135 @@
+//! # Association lookup
+//!
+//! Lookups by hashed address, and what clients need to know for them.
+//!
+//! <https://spec.matrix.org/v1.19/identity-service-api/#association-lookup>
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::auth::Authenticated;
+use super::error::{ApiError, ErrCode};
+use super::params::{FromParams, Params, Refused};
+use super::state::BodyLimits;
+use crate::services::lookup::{HashedLookupError, Lookup};
+use crate::types::{Invalid, LookupAlgorithm, Pepper};
+
+/// `GET /_matrix/identity/v2/hash_details`
+///
+/// The algorithms that lookups may use, and the pepper.
+///
+/// <https://spec.matrix.org/v1.19/identity-service-api/#get_matrixidentityv2hash_details>
+///
+/// # Errors
+/// None of its own.
+pub async fn hash_details(
+    _: Authenticated,
+    lookup: web::Data<Lookup>,
+) -> Result<HttpResponse, ApiError> {
+    let details = lookup.hash_details()?;
+    let algorithms: Vec<&str> = details
+        .algorithms
+        .iter()
+        .map(|algorithm| algorithm.as_str())
+        .collect();
+    Ok(HttpResponse::Ok().json(json!({
+        "lookup_pepper": details.pepper.as_str(),
+        "algorithms": algorithms,
+    })))
+}
+
+/// The body of `lookup`.
+pub struct HashedLookup {
+    /// As they were sent, for they are the keys of the answer.
+    addresses: Vec<String>,
+    algorithm: String,
+    pepper: String,
+}
+
+impl FromParams for HashedLookup {
+    fn from_params(params: &mut Params) -> Result<Self, Refused> {
+        let addresses = params.required_owned("addresses", strings);
+        let algorithm = params.required("algorithm", |text| Ok(text.to_owned()));
+        let pepper = params.required("pepper", |text| Ok(text.to_owned()));
+        Ok(Self {
+            addresses: addresses?,
+            algorithm: algorithm?,
+            pepper: pepper?,
+        })
+    }
+}
+
+fn strings(value: Value) -> Result<Vec<String>, Invalid> {
+    const EXPECTED: Invalid = Invalid::expecting("a list of strings");
+    let Value::Array(items) = value else {
+        return Err(EXPECTED);
+    };
+    let string = |item| match item {
+        Value::String(text) => Ok(text),
+        _ => Err(EXPECTED),
+    };
+    items.into_iter().map(string).collect()
+}
+
+/// `POST /_matrix/identity/v2/lookup`
+///
+/// Who of many addresses is bound to whom: the found ones, each exactly as it was sent.
+///
+/// <https://spec.matrix.org/v1.19/identity-service-api/#post_matrixidentityv2lookup>
+///
+/// # Errors
+/// 400 `M_INVALID_PARAM` for an algorithm that is not served, `M_TOO_LARGE` over the limit on addresses,
+/// `M_INVALID_PEPPER` with the right pepper for one that does not answer; 429 for an account over its number.
+pub async fn lookup(
+    Authenticated(account): Authenticated,
+    lookup: web::Data<Lookup>,
+    limits: web::Data<BodyLimits>,
+    params: Params,
+) -> Result<HttpResponse, ApiError> {
+    let HashedLookup {
+        addresses,
+        algorithm,
+        pepper,
+    } = params.read()?;
+    let algorithm = LookupAlgorithm::parse(&algorithm)
+        .ok()
+        .filter(|algorithm| lookup.serves(*algorithm))
+        .ok_or_else(|| {
+            ApiError::invalid_param("algorithm", "one of those that `hash_details` names")
+        })?;
+    limits.check_addresses(addresses.len())?;
+    let invalid_pepper = |right: &Pepper| {
+        ApiError::bad_request(
+            ErrCode::InvalidPepper,
+            "The pepper is another one now; hash with `lookup_pepper`.",
+        )
+        .with("algorithm", algorithm.as_str())
+        .with("lookup_pepper", right.as_str())
+    };
+    let Ok(pepper) = Pepper::parse(&pepper) else {
+        return Err(invalid_pepper(&lookup.hash_details()?.pepper));
+    };
+    let asked: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let found = lookup
+        .lookup(&account.mxid, algorithm, &pepper, &asked)
+        .map_err(|error| match error {
+            HashedLookupError::InvalidPepper(right) => invalid_pepper(&right),
+            HashedLookupError::Limited(limited) => ApiError::limited(&limited),
+            HashedLookupError::Store(error) => error.into(),
+        })?;
+    let mappings: BTreeMap<&str, &str> = asked
+        .iter()
+        .zip(&found)
+        .filter_map(|(asked, mxid)| Some((*asked, Arc::as_ref(mxid.as_ref()?))))
+        .collect();
+    Ok(HttpResponse::Ok().json(Mappings { mappings }))
+}
+
+/// The answer of `lookup`.
+#[derive(serde::Serialize)]
+struct Mappings<'a> {
+    mappings: BTreeMap<&'a str, &'a str>,
+}
