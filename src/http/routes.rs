@@ -223,8 +223,8 @@ fn table() -> Vec<Endpoint> {
         // Lookup
         v1(Full, get, "/lookup", lookup::lookup),
         v1(Full, post, "/bulk_lookup", lookup::bulk_lookup),
-        v2(Token, get, "/hash_details", hashed_lookup::hash_details),
-        v2(Token, post, "/lookup", hashed_lookup::lookup),
+        v2(TokenAndTerms, get, "/hash_details", hashed_lookup::hash_details),
+        v2(TokenAndTerms, post, "/lookup", hashed_lookup::lookup),
         // Pages
         page("/", pages::home),
         page("/verify/email", pages::confirm),
