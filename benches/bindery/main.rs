@@ -25,6 +25,7 @@ mod federation;
 mod homeserver;
 mod http;
 mod journal;
+mod limits;
 mod load;
 mod memory;
 mod report;
@@ -35,8 +36,9 @@ mod storage;
 use std::process::ExitCode;
 
 /// The groups, in the order in which they run.
-const GROUPS: [(&str, fn()); 6] = [
+const GROUPS: [(&str, fn()); 7] = [
     ("signing", signing::run),
+    ("limits", limits::run),
     ("store", storage::run),
     ("journal", journal::run),
     ("http", http::run),
