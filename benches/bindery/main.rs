@@ -26,6 +26,7 @@ mod homeserver;
 mod http;
 mod journal;
 mod load;
+mod lookup;
 mod memory;
 mod report;
 mod servers;
@@ -40,6 +41,7 @@ const GROUPS: [(&str, fn()); 6] = [
     ("store", storage::run),
     ("journal", journal::run),
     ("http", http::run),
+    ("hashed", lookup::run),
     ("federation", federation::run),
     ("memory", memory::run),
 ];
