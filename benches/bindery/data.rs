@@ -1,5 +1,6 @@
 //! What the measured stores are filled with.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -76,18 +77,9 @@ pub fn open(folder: &Path) -> Store {
 
 /// Fills a store with this many bindings and validated sessions.
 pub fn fill(store: &Store, bindings: usize, sessions: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    for numbers in steps(bindings) {
-        let change = move |tx: &mut bindery::storage::Tx<'_>| -> Result<(), StoreError> {
-            numbers.clone().try_for_each(|number| {
-                associations::put(tx, &threepid(number), &association(number))
-            })
-        };
-        runtime.block_on(store.write(change)).unwrap();
-    }
-    for numbers in steps(sessions) {
+    bind(store, 0..bindings);
+    let runtime = runtime();
+    for numbers in steps(0..sessions) {
         let change = move |tx: &mut bindery::storage::Tx<'_>| -> Result<(), StoreError> {
             numbers.clone().try_for_each(|number| {
                 let sid = Sid::parse(&sid(number)).unwrap();
@@ -98,10 +90,30 @@ pub fn fill(store: &Store, bindings: usize, sessions: usize) {
     }
 }
 
-fn steps(count: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    (0..count)
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+}
+
+/// Adds the bindings of these numbers.
+pub fn bind(store: &Store, numbers: Range<usize>) {
+    let runtime = runtime();
+    for numbers in steps(numbers) {
+        let change = move |tx: &mut bindery::storage::Tx<'_>| -> Result<(), StoreError> {
+            numbers.clone().try_for_each(|number| {
+                associations::put(tx, &threepid(number), &association(number))
+            })
+        };
+        runtime.block_on(store.write(change)).unwrap();
+    }
+}
+
+fn steps(numbers: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = numbers.end;
+    numbers
         .step_by(STEP)
-        .map(move |from| from..count.min(from + STEP))
+        .map(move |from| from..end.min(from + STEP))
 }
 
 /// Numbers below `count` in an order without a pattern that a cache could use; each comes once before any comes again.

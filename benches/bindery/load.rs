@@ -95,7 +95,7 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
             stream,
-            buffer: vec![0; 16 * 1024].into(),
+            buffer: vec![0; 256 * 1024].into(),
         }
     }
 

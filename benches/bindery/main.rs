@@ -27,6 +27,7 @@ mod http;
 mod journal;
 mod limits;
 mod load;
+mod lookup;
 mod memory;
 mod report;
 mod servers;
@@ -42,6 +43,7 @@ const GROUPS: [(&str, fn()); 7] = [
     ("store", storage::run),
     ("journal", journal::run),
     ("http", http::run),
+    ("hashed", lookup::run),
     ("federation", federation::run),
     ("memory", memory::run),
 ];

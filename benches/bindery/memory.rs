@@ -96,6 +96,11 @@ pub fn start(folder: &Path) -> Started {
     }
 }
 
+/// Resident memory of a process, in megabytes.
+pub fn resident(pid: u32) -> f64 {
+    memory(pid, "VmRSS:")
+}
+
 /// What the kernel says of a process's memory, in megabytes.
 fn memory(pid: u32, which: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -16,6 +16,10 @@ pub enum Unit {
     Millis,
     /// Megabytes of 1,000,000 bytes; less is better.
     Megabytes,
+    /// Bytes; less is better.
+    Bytes,
+    /// So many times another figure; less is better.
+    Times,
 }
 
 impl Unit {
@@ -25,6 +29,8 @@ impl Unit {
             Self::Micros => "µs",
             Self::Millis => "ms",
             Self::Megabytes => "MB",
+            Self::Bytes => "B",
+            Self::Times => "times",
         }
     }
 
@@ -32,7 +38,9 @@ impl Unit {
     fn ratio(self, value: f64, ceiling: f64) -> f64 {
         match self {
             Self::PerSecond => value / ceiling,
-            Self::Micros | Self::Millis | Self::Megabytes => ceiling / value,
+            Self::Micros | Self::Millis | Self::Megabytes | Self::Bytes | Self::Times => {
+                ceiling / value
+            }
         }
     }
 }

@@ -14,6 +14,9 @@ use tokio::sync::watch;
 
 const WORKERS: usize = 1;
 
+/// The longest body that bare servers read, in bytes.
+const BODY: usize = 1 << 20;
+
 /// A server that runs until it is dropped.
 pub struct Server {
     /// Where it listens.
@@ -48,12 +51,19 @@ impl Server {
 
     /// Actix with one handler that answers this JSON on every path, and nothing around it.
     pub fn bare(answer: Value) -> Self {
+        Self::serve(answer, |app| {
+            app.default_service(web::to(bare));
+        })
+    }
+
+    fn serve(answer: Value, configure: fn(&mut web::ServiceConfig)) -> Self {
         let answer = web::Data::new(answer);
         Self::start(async move |ready, mut stopping| {
             let server = HttpServer::new(move || {
                 actix_web::App::new()
                     .app_data(answer.clone())
-                    .default_service(web::to(bare))
+                    .app_data(web::PayloadConfig::new(BODY))
+                    .configure(configure)
             })
             .disable_signals()
             .workers(WORKERS)
@@ -66,6 +76,13 @@ impl Server {
             stopping.wait_for(|stop| *stop != Stop::No).await.unwrap();
             handle.stop(false).await;
             serving.await.unwrap().unwrap();
+        })
+    }
+
+    /// Actix with one handler that parses a body as lookups have it, and answers this JSON.
+    pub fn bare_lookup(answer: Value) -> Self {
+        Self::serve(answer, |app| {
+            app.default_service(web::to(bare_lookup));
         })
     }
 
@@ -100,5 +117,19 @@ impl Drop for Server {
 }
 
 async fn bare(answer: web::Data<Value>) -> HttpResponse {
+    HttpResponse::Ok().json(&**answer)
+}
+
+/// The body of a lookup.
+#[derive(serde::Deserialize)]
+struct Body {
+    addresses: Vec<String>,
+    algorithm: String,
+    pepper: String,
+}
+
+async fn bare_lookup(body: web::Bytes, answer: web::Data<Value>) -> HttpResponse {
+    let body: Body = serde_json::from_slice(&body).unwrap();
+    std::hint::black_box((body.addresses, body.algorithm, body.pepper));
     HttpResponse::Ok().json(&**answer)
 }
