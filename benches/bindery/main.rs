@@ -37,7 +37,7 @@ mod storage;
 use std::process::ExitCode;
 
 /// The groups, in the order in which they run.
-const GROUPS: [(&str, fn()); 7] = [
+const GROUPS: [(&str, fn()); 8] = [
     ("signing", signing::run),
     ("limits", limits::run),
     ("store", storage::run),
