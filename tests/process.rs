@@ -19,8 +19,18 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+// The homeserver of the other tests serves here too.
+#[path = "api/support/authority.rs"]
+#[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
+mod authority;
 #[path = "process/backup.rs"]
 mod backup;
+#[path = "api/support/dns.rs"]
+#[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
+mod dns;
+#[path = "api/support/homeserver.rs"]
+#[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
+mod homeserver;
 #[path = "process/logs.rs"]
 mod logs;
 #[path = "process/operator.rs"]
@@ -160,6 +170,17 @@ fn until(mut happened: impl FnMut() -> bool) {
 
 /// One HTTP exchange over a connection of its own: status and JSON, or nothing if the server went away.
 fn call(address: SocketAddr, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+    call_as(address, "none", method, path, body)
+}
+
+/// The same with an `Authorization`.
+fn call_as(
+    address: SocketAddr,
+    authorization: &str,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let body = if body.is_null() {
@@ -169,6 +190,7 @@ fn call(address: SocketAddr, method: &str, path: &str, body: &Value) -> Option<(
     };
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Authorization: {authorization}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -1,8 +1,13 @@
 //! What stands in the log, in each of its forms and at each level; and what never does.
 
+use bindery::signing;
+use bindery::types::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Running, Site, V1, bound, call, mailed_token, until, validated};
+use super::authority::Authority;
+use super::dns::DnsServer;
+use super::homeserver::Homeserver;
+use super::{Running, Site, V1, bound, call, call_as, mailed_token, until, validated};
 
 const ALICE: &str = "alice.liddell@example.org";
 const SECRET: &str = "hush-hush-client-secret";
@@ -112,6 +117,93 @@ fn no_address_token_or_secret_is_in_the_log_at_any_level() {
         assert!(server.wait().success());
         let log = server.log.lock().unwrap().clone();
         assert!(log.lines().count() > 15, "{log}");
+        for secret in secrets {
+            assert!(!log.contains(&secret), "{level}: {secret} in\n{log}");
+        }
+    }
+}
+
+/// Every flow of v2, with a homeserver that vouches and signs. Answers what must not stand in the log.
+fn every_flow_of_v2(server: &Running, site: &Site, homeserver: &Homeserver) -> Vec<String> {
+    let address = server.address;
+    let name = homeserver.name();
+    let mxid = format!("@alice.liddell:{name}");
+    homeserver.vouch_for(&mxid);
+    let path = |path: &str| format!("/_matrix/identity/v2{path}");
+    let register = json!({
+        "access_token": "openid-token-of-alice", "token_type": "Bearer", "expires_in": 60,
+        "matrix_server_name": name.as_str(),
+    });
+    let (status, answer) = call(address, "POST", &path("/account/register"), &register).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let token = answer["token"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    let ask = |method: &str, rest: &str, body: &Value| {
+        let (status, answer) = call_as(address, &bearer, method, &path(rest), body).unwrap();
+        assert_eq!(status, 200, "{rest}: {answer}");
+        answer
+    };
+    ask("GET", "/account", &Value::Null);
+    ask(
+        "GET",
+        &format!("/account?access_token={token}"),
+        &Value::Null,
+    );
+
+    let sid = validated(address, &site.store(), ALICE, SECRET);
+    let bind = json!({ "sid": sid, "client_secret": SECRET, "mxid": mxid });
+    ask("POST", "/3pid/bind", &bind);
+    let details = ask("GET", "/hash_details", &Value::Null);
+    let pepper = details["lookup_pepper"].as_str().unwrap().to_owned();
+    let hashed = ring::digest::digest(
+        &ring::digest::SHA256,
+        format!("{ALICE} email {pepper}").as_bytes(),
+    );
+    let hashed = signing::encode_base64(hashed.as_ref())
+        .replace('+', "-")
+        .replace('/', "_");
+    let lookup = json!({ "addresses": [hashed], "algorithm": "sha256", "pepper": pepper });
+    let found = ask("POST", "/lookup", &lookup);
+    assert_eq!(found["mappings"][&hashed], mxid.as_str());
+
+    let unbind = json!({ "mxid": mxid, "threepid": { "medium": "email", "address": ALICE } });
+    let signed = homeserver.sign(&name, "localhost", &path("/3pid/unbind"), &unbind);
+    let (status, answer) =
+        call_as(address, &signed, "POST", &path("/3pid/unbind"), &unbind).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    assert!(bound(address, ALICE).is_none());
+    ask("POST", "/account/logout", &json!({}));
+
+    let mailed = mailed_token(&site.store(), &sid);
+    let mut secrets = vec![token, sid, mailed, pepper, hashed];
+    for secret in [ALICE, "alice", "liddell", SECRET, "openid-token", "sig="] {
+        secrets.push(secret.to_owned());
+    }
+    secrets
+}
+
+#[test]
+fn no_token_pepper_or_address_of_v2_is_in_the_log_at_any_level() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (authority, dns) = (Authority::new(), runtime.block_on(DnsServer::start()));
+    dns.host("hs.example", "127.0.0.1");
+    let homeserver = runtime.block_on(Homeserver::start(&authority, "hs.example"));
+    let far = Timestamp::from_millis(32_503_680_000_000);
+    homeserver.show_keys(&homeserver.name(), far);
+    for level in ["info", "debug"] {
+        let site = Site::new();
+        site.configure(&format!(
+            "[log]\nlevel = \"{level}\"\n[federation]\nallow_ips = [\"127.0.0.1\"]\n\
+             dns = [\"{}\"]\nca_file = \"{}\"\n",
+            dns.address(),
+            authority.file().display()
+        ));
+        let mut server = site.serve();
+        let secrets = every_flow_of_v2(&server, &site, &homeserver);
+        server.signal("TERM");
+        assert!(server.wait().success());
+        let log = server.log.lock().unwrap().clone();
+        assert!(log.lines().count() > 10, "{log}");
         for secret in secrets {
             assert!(!log.contains(&secret), "{level}: {secret} in\n{log}");
         }
