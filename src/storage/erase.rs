@@ -1,7 +1,7 @@
 //! Erasing all that is stored on a person.
 
 use super::tables::{
-    AccountsByUser, Associations, AssociationsByUser, Sessions, SessionsByThreePid,
+    AcceptedTerms, AccountsByUser, Associations, AssociationsByUser, Sessions, SessionsByThreePid,
 };
 use super::{MaintenanceError, Store, StoreError, Tx, accounts, associations, sessions};
 use crate::storage::codec::Key as _;
@@ -79,6 +79,10 @@ pub async fn erase(store: &Store, person: Person) -> Result<Erased, MaintenanceE
         }
         erased.accounts += step;
     }
+    let mxid = of_user.clone();
+    store
+        .write(move |tx| tx.delete::<AcceptedTerms>(&mxid))
+        .await?;
     store.forget_deleted().await?;
     Ok(erased)
 }

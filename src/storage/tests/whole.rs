@@ -11,7 +11,8 @@ use super::super::codec::Key as _;
 use super::super::erase::{Erased, Person, erase};
 use super::super::layout::Layout;
 use super::super::tables::{
-    AccountRecord, AssociationRecord, Associations, AssociationsByUser, Meta, MetaName, MetaRecord,
+    AcceptedTerms, AcceptedTermsRecord, AccountRecord, AssociationRecord, Associations,
+    AssociationsByUser, Meta, MetaName, MetaRecord,
 };
 use super::super::{
     OpenError, Options, Sizes, Store, StoreError, accounts, associations, maintenance, recovery,
@@ -279,6 +280,7 @@ async fn erased_data_is_in_no_file_of_the_journal() {
                 last_used: record.ts,
             };
             accounts::put(tx, &token, &account)?;
+            tx.put::<AcceptedTerms>(&record.mxid, &AcceptedTermsRecord::default())?;
             associations::put(tx, &model::threepid(7), &record)
         })
         .await
