@@ -1,5 +1,7 @@
 //! The only source of secrets: ids and keys out of ring's system random.
 
+use std::cell::RefCell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -10,6 +12,11 @@ use crate::types::{AccessToken, Pepper, Sid};
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the operating system's random source failed")]
 pub struct RandomError;
+
+thread_local! {
+    /// Request ids that the system was asked for already.
+    static AHEAD: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Randomness as a parameter: everything that makes a secret or an id takes this.
 #[derive(Debug, Clone)]
@@ -54,6 +61,23 @@ impl Random {
     pub fn pepper(&self) -> Result<Pepper, RandomError> {
         let bits = u128::from_be_bytes(self.bytes()?);
         Pepper::parse(&format!("{bits:032x}")).map_err(|_| RandomError)
+    }
+
+    /// A new request id: 128 random bits as 22 characters. It is no secret, so the system is asked for many at once.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn request_id(&self) -> Result<String, RandomError> {
+        AHEAD.with_borrow_mut(|ahead| {
+            if ahead.is_empty() {
+                let bytes = self.bytes::<{ 16 * 64 }>()?;
+                ahead.extend(bytes.as_chunks::<16>().0);
+            }
+            ahead
+                .pop()
+                .map(|id| URL_SAFE_NO_PAD.encode(id))
+                .ok_or(RandomError)
+        })
     }
 
     /// A new access token: 256 bits as 43 characters.

@@ -29,6 +29,9 @@ const CORS: [(HeaderName, &str); 5] = [
     (header::ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
 
+/// Where the line of each request is logged.
+const REQUEST_LOG: &str = "bindery::request";
+
 /// Wraps the whole application.
 ///
 /// # Errors
@@ -46,7 +49,7 @@ pub async fn observe<B: MessageBody + 'static>(
     };
     let log = &state.request_log;
     let started = log.clock.monotonic();
-    let id = log.random.id().unwrap_or_default();
+    let id = log.random.request_id().unwrap_or_default();
     let (client, peer) = peer::find(&request, &log.trust, &state.v1.sources);
     let method = request.method().clone();
 
@@ -101,20 +104,22 @@ pub async fn observe<B: MessageBody + 'static>(
     if let Some(action) = report.as_ref().and_then(|report| report.limit) {
         state.metrics.limited(action.name());
     }
-    let line = Line {
-        id: &id,
-        client: log
-            .client_ip
-            .then_some(client)
-            .flatten()
-            .map(|ip| ip.to_string()),
-        method: method.as_str(),
-        route,
-        status,
-        errcode,
-        millis: duration.as_millis(),
-    };
-    line.write();
+    if log::log_enabled!(target: REQUEST_LOG, log::Level::Info) {
+        let line = Line {
+            id: &id,
+            client: log
+                .client_ip
+                .then_some(client)
+                .flatten()
+                .map(|ip| ip.to_string()),
+            method: method.as_str(),
+            route,
+            status,
+            errcode,
+            millis: duration.as_millis(),
+        };
+        line.write();
+    }
     if let Some(cause) = report.and_then(|report| report.cause) {
         log::error!(request_id = id.as_str(); "request {id} failed: {cause}");
     }
@@ -135,7 +140,7 @@ struct Line<'a> {
 impl Line<'_> {
     fn write(&self) {
         log::info!(
-            target: "bindery::request",
+            target: REQUEST_LOG,
             request_id = self.id,
             client = self.client.as_deref().unwrap_or("-"),
             method = self.method,
