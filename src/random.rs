@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::types::{AccessToken, Pepper, Sid};
+use crate::types::{AccessToken, InviteToken, Pepper, RecordId, Sid};
 
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -78,6 +78,23 @@ impl Random {
                 .map(|id| URL_SAFE_NO_PAD.encode(id))
                 .ok_or(RandomError)
         })
+    }
+
+    /// A new id of an invitation or of a piece of outgoing work.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn record_id(&self) -> Result<RecordId, RandomError> {
+        self.bytes().map(RecordId::from_bytes)
+    }
+
+    /// A new token of an invitation: 256 bits as 43 characters.
+    ///
+    /// # Errors
+    /// When the operating system's source fails.
+    pub fn invite_token(&self) -> Result<InviteToken, RandomError> {
+        let token = URL_SAFE_NO_PAD.encode(self.bytes::<32>()?);
+        Ok(InviteToken::presented(&token))
     }
 
     /// A new access token: 256 bits as 43 characters.

@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod frame;
 mod index;
+pub mod invitations;
 mod journal;
 mod keeper;
 pub mod key_states;
@@ -22,6 +23,7 @@ mod lookup;
 pub mod maintenance;
 mod merge;
 mod opening;
+pub mod outbox;
 mod progress;
 mod recovery;
 mod rotation;
@@ -58,10 +60,10 @@ use crate::types::ServerName;
 pub use self::error::{JournalError, MaintenanceError, OpenError, StoreError};
 pub use self::lookup::Found;
 pub use self::rotation::{Progress as RotationProgress, Rotation, RotationError};
-pub use self::tx::Tx;
+pub use self::tx::{Spent, Tx};
 
-/// The version of the tables that this binary writes.
-const SCHEMA: u32 = 1;
+/// The version of the tables that this binary writes. 2 brought the tables 5, 6, 11 and 13.
+const SCHEMA: u32 = 2;
 
 /// When files are ended and merged, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -166,7 +168,7 @@ impl Store {
         let rows: Arc<[AtomicU64]> = opened.rows.into_iter().map(AtomicU64::new).collect();
         let counters = opened.journal.counters();
         let view = Arc::new(View::new(opened.index, opened.lookup));
-        let fresh = examine(&view, &folder, &rows, server_name)?;
+        let condition = examine(&view, &folder, &rows, server_name)?;
         let waker = Waker::new();
         let mut committer = Committer::new(
             Arc::clone(&view),
@@ -174,7 +176,7 @@ impl Store {
             Arc::clone(&rows),
             waker.on_sealed(),
         );
-        if fresh {
+        if condition != Condition::Current {
             let mut tx = Tx::new(view.index(), None);
             let name = MetaRecord::ServerName(server_name.as_str().to_owned());
             tx.put::<Meta>(&MetaName::ServerName, &name)?;
@@ -383,13 +385,24 @@ fn create_folder(path: &Path) -> io::Result<()> {
     File::open(above)?.sync_all()
 }
 
-/// Whether the store has never been used; an error if it is of another schema or server.
+/// What is to be done with a store before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    /// It has never been used, and is to be given its name.
+    New,
+    /// It is of an earlier schema, whose rows this binary reads, and is to be called one of this schema.
+    Earlier,
+    /// Nothing.
+    Current,
+}
+
+/// What the store is like; an error if it is of a later schema or of another server.
 fn examine(
     view: &View,
     folder: &Layout,
     rows: &[AtomicU64],
     server_name: &ServerName,
-) -> Result<bool, OpenError> {
+) -> Result<Condition, OpenError> {
     let path = folder.root().to_owned();
     let (schema, name) = view.read(|tx| -> Result<_, StoreError> {
         Ok((
@@ -401,17 +414,22 @@ fn examine(
         (Some(MetaRecord::Schema(found)), _) if found > SCHEMA => {
             Err(OpenError::Newer { path, found })
         }
-        (Some(MetaRecord::Schema(_)), Some(MetaRecord::ServerName(found))) => {
-            if found == server_name.as_str() {
-                return Ok(false);
-            }
+        (Some(MetaRecord::Schema(_)), Some(MetaRecord::ServerName(found)))
+            if found != server_name.as_str() =>
+        {
             Err(OpenError::OtherServer {
                 path,
                 found,
                 wanted: server_name.as_str().to_owned(),
             })
         }
-        (None, None) if rows.iter().all(|count| count.load(Ordering::Relaxed) == 0) => Ok(true),
+        (Some(MetaRecord::Schema(SCHEMA)), Some(MetaRecord::ServerName(_))) => {
+            Ok(Condition::Current)
+        }
+        (Some(MetaRecord::Schema(_)), Some(MetaRecord::ServerName(_))) => Ok(Condition::Earlier),
+        (None, None) if rows.iter().all(|count| count.load(Ordering::Relaxed) == 0) => {
+            Ok(Condition::New)
+        }
         _ => Err(OpenError::Damaged {
             path,
             table: Meta::NAME,

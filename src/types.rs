@@ -4,20 +4,26 @@
 mod access_token;
 mod email;
 mod identifiers;
+mod invite_token;
 mod key_state;
 mod lookup;
 mod medium;
 mod next_link;
+mod record_id;
+mod room_id;
 mod secrets;
 mod timestamp;
 
 pub use access_token::{AccessToken, AccessTokenHash};
 pub use email::Email;
 pub use identifiers::{KeyId, ServerName, Sid, UserId};
+pub use invite_token::{InviteToken, InviteTokenHash};
 pub use key_state::KeyState;
 pub use lookup::{LookupAlgorithm, LookupHash, Pepper};
 pub use medium::{Medium, Msisdn, ThreePid};
 pub use next_link::NextLink;
+pub use record_id::RecordId;
+pub use room_id::RoomId;
 pub use secrets::{ClientSecret, ClientSecretHash, Token};
 pub use timestamp::Timestamp;
 

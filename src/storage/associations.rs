@@ -1,11 +1,32 @@
-//! The two rows of an association, which change together.
+//! The two rows of an association, which change together, and what follows from a bind.
 
 use super::codec::Key as _;
-use super::tables::{AssociationRecord, Associations, AssociationsByUser, Nothing};
-use super::{StoreError, Tx};
-use crate::types::{ThreePid, UserId};
+use super::tables::{AssociationRecord, Associations, AssociationsByUser, Nothing, OutboxItem};
+use super::{StoreError, Tx, invitations, outbox};
+use crate::types::{RecordId, ThreePid, UserId};
 
-/// Binds the 3PID, in place of whoever it was bound to.
+/// Binds the 3PID, in place of whoever it was bound to, makes the invitations that wait for it the user's, and queues the
+/// word to the user's homeserver under `notice`.
+///
+/// # Errors
+/// When the store fails.
+pub fn bind(
+    tx: &mut Tx<'_>,
+    threepid: &ThreePid,
+    record: &AssociationRecord,
+    notice: RecordId,
+) -> Result<(), StoreError> {
+    put(tx, threepid, record)?;
+    invitations::hand_over(tx, threepid, &record.mxid, record.ts)?;
+    let item = OutboxItem::Onbind {
+        threepid: threepid.clone(),
+        mxid: record.mxid.clone(),
+        announced: false,
+    };
+    outbox::queue(tx, notice, item, record.ts, record.ts)
+}
+
+/// Writes the rows of an association alone, in place of whoever the 3PID was bound to: nobody is told.
 ///
 /// # Errors
 /// When the store fails.
@@ -41,7 +62,7 @@ pub fn of_user(
         .collect())
 }
 
-/// Unbinds the 3PID if it is bound to this user.
+/// Unbinds the 3PID if it is bound to this user. Invitations that their homeserver has not taken wait again.
 ///
 /// # Errors
 /// When the store fails.
@@ -52,6 +73,7 @@ pub fn remove(tx: &mut Tx<'_>, threepid: &ThreePid, mxid: &UserId) -> Result<(),
     {
         tx.delete::<Associations>(threepid)?;
         tx.delete::<AssociationsByUser>(&(mxid.clone(), threepid.clone()))?;
+        invitations::take_back(tx, threepid)?;
     }
     Ok(())
 }

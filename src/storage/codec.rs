@@ -8,10 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tables::{
-    AcceptedTermsRecord, AccountRecord, AssociationRecord, EphemeralKeyRecord, MetaName,
-    MetaRecord, Nothing, SessionRecord, SidRecord,
+    AcceptedTermsRecord, AccountRecord, AssociationRecord, Budget, BudgetRecord,
+    EphemeralKeyRecord, InvitationPlaceRecord, InvitationRecord, MetaName, MetaRecord, Nothing,
+    OutboxRecord, SessionRecord, SidRecord,
 };
-use crate::types::{AccessTokenHash, ClientSecretHash, Medium, Sid, ThreePid, UserId};
+use crate::types::{
+    AccessTokenHash, ClientSecretHash, InviteTokenHash, Medium, RecordId, Sid, ThreePid, Timestamp,
+    UserId,
+};
 
 /// A key of a table, or the first parts of one.
 pub trait Key: Clone + Send + Sync + 'static {
@@ -56,21 +60,47 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (version, fields) = bytes.split_first()?;
         if *version != Self::VERSION {
-            return None;
+            return Self::from_earlier(*version, fields);
         }
-        let (record, rest) = postcard::take_from_bytes(fields).ok()?;
-        rest.is_empty().then_some(record)
+        whole(fields)
     }
+
+    /// Reads the fields of a version before the one that is written; none if there was none.
+    fn from_earlier(_version: u8, _fields: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+/// Fields after which nothing follows.
+fn whole<T: DeserializeOwned>(fields: &[u8]) -> Option<T> {
+    let (record, rest) = postcard::take_from_bytes(fields).ok()?;
+    rest.is_empty().then_some(record)
 }
 
 impl Record for SessionRecord {}
 impl Record for SidRecord {}
 impl Record for AssociationRecord {}
 impl Record for Nothing {}
-impl Record for EphemeralKeyRecord {}
 impl Record for AccountRecord {}
 impl Record for AcceptedTermsRecord {}
 impl Record for MetaRecord {}
+impl Record for InvitationRecord {}
+impl Record for InvitationPlaceRecord {}
+impl Record for OutboxRecord {}
+impl Record for BudgetRecord {}
+
+impl Record for EphemeralKeyRecord {
+    const VERSION: u8 = 2;
+
+    /// Version 1 did not say what the key belongs to: nothing but imported keys had been thought of.
+    fn from_earlier(version: u8, fields: &[u8]) -> Option<Self> {
+        (version == 1).then_some(())?;
+        Some(Self {
+            valid_since: whole(fields)?,
+            invite: None,
+        })
+    }
+}
 
 fn encode_text(text: &str, out: &mut Vec<u8>) {
     // Every text in a key is a parsed value of at most 255 bytes.
@@ -164,6 +194,59 @@ impl Key for AccessTokenHash {
     }
 }
 
+impl Key for InviteTokenHash {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(Self::from_bytes)
+    }
+}
+
+impl Key for RecordId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(Self::from_bytes)
+    }
+}
+
+impl Key for Timestamp {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.as_millis().to_be_bytes());
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(u64::from_be_bytes).map(Self::from_millis)
+    }
+}
+
+impl Key for Budget {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let (number, threepid) = match self {
+            Self::Sms => (1, None),
+            Self::CodesFor(threepid) => (2, Some(threepid)),
+            Self::WrongCodesFor(threepid) => (3, Some(threepid)),
+        };
+        out.push(number);
+        if let Some(threepid) = threepid {
+            threepid.encode(out);
+        }
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        Some(match take::<1>(input)? {
+            [1] => Self::Sms,
+            [2] => Self::CodesFor(ThreePid::decode(input)?),
+            [3] => Self::WrongCodesFor(ThreePid::decode(input)?),
+            _ => return None,
+        })
+    }
+}
+
 impl Key for [u8; 32] {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self);
@@ -199,8 +282,10 @@ impl Key for MetaName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::tables::{AcceptedPolicy, KeyStateEntry, PeppersRecord, PreviousPepper};
-    use crate::types::{ClientSecret, KeyState, Pepper, Timestamp};
+    use crate::storage::tables::{
+        AcceptedPolicy, InvitationState, KeyStateEntry, OutboxItem, PeppersRecord, PreviousPepper,
+    };
+    use crate::types::{ClientSecret, InviteToken, KeyId, KeyState, Pepper, RoomId};
 
     fn email() -> ThreePid {
         ThreePid::parse(Medium::Email, "a@b.example").unwrap()
@@ -249,6 +334,16 @@ mod tests {
         let token = AccessTokenHash::from_bytes([7; 32]);
         stands_as(&token, &format!("|{}|", "07".repeat(32)));
         stands_as(&[7; 32], &format!("|{}|", "07".repeat(32)));
+        let id = RecordId::from_bytes([7; 16]);
+        let digits = "07".repeat(16);
+        stands_as(&(email(), id), &format!("|01000b|a@b.example|{digits}|"));
+        let token = InviteTokenHash::from_bytes([7; 32]);
+        stands_as(&token, &format!("|{}|", "07".repeat(32)));
+        let due = Timestamp::from_millis(300);
+        stands_as(&(due, id), &format!("|000000000000012c{digits}|"));
+        stands_as(&Budget::Sms, "|01|");
+        stands_as(&Budget::CodesFor(email()), "|0201000b|a@b.example");
+        stands_as(&Budget::WrongCodesFor(email()), "|0301000b|a@b.example");
         stands_as(&MetaName::KeyStates, "|000a|key_states");
     }
 
@@ -274,12 +369,122 @@ mod tests {
             "nothing may be missing"
         );
         let mut newer = bytes;
+        assert_eq!(newer[0], R::VERSION);
         newer[0] += 1;
         assert_eq!(
             R::from_bytes(&newer),
             None,
             "a newer version is not guessed at"
         );
+    }
+
+    #[test]
+    fn records_of_invitations_and_outgoing_work_have_the_bytes_that_the_documentation_says() {
+        let text = |text: &str| format!("{:02x}{}", text.len(), hex(text.as_bytes()));
+        let user = UserId::parse("@u:s").unwrap();
+        let invite = RecordId::from_bytes([7; 16]);
+        let place = InvitationPlaceRecord {
+            threepid: email(),
+            invite,
+        };
+        let to = format!("00{}{}", text("a@b.example"), text(&invite.to_string()));
+        is_written_as(&place, &format!("01{to}"));
+        let imported = EphemeralKeyRecord {
+            valid_since: Timestamp::from_millis(5),
+            invite: None,
+        };
+        is_written_as(&imported, "020500");
+        assert_eq!(EphemeralKeyRecord::from_bytes(b"\x01\x05"), Some(imported));
+        let key = EphemeralKeyRecord {
+            valid_since: Timestamp::from_millis(5),
+            invite: Some(place),
+        };
+        is_written_as(&key, &format!("020501{to}"));
+        let mut record = InvitationRecord {
+            token: InviteToken::presented("t"),
+            sender: user.clone(),
+            room_id: RoomId::parse("!r").unwrap(),
+            details: [("room_name".to_owned(), "n".to_owned())].into(),
+            language: None,
+            brand: None,
+            public_key: [9; 32],
+            server_key: KeyId::parse("ed25519:1").unwrap(),
+            stored: Timestamp::from_millis(1),
+            expires: Timestamp::from_millis(2),
+            state: InvitationState::Pending,
+        };
+        let expected = format!(
+            "01{}{}{}01{}{}0000{}{}0102",
+            text("t"),
+            text("@u:s"),
+            text("!r"),
+            text("room_name"),
+            text("n"),
+            "09".repeat(32),
+            text("ed25519:1"),
+        );
+        is_written_as(&record, &format!("{expected}00"));
+        let at = Timestamp::from_millis(3);
+        let bound = InvitationState::Bound { mxid: user.clone() };
+        let (mxid, taken) = (user.clone(), user.clone());
+        for (state, bytes) in [
+            (bound, format!("01{}", text("@u:s"))),
+            (
+                InvitationState::Delivered { mxid, at },
+                format!("02{}03", text("@u:s")),
+            ),
+            (
+                InvitationState::Failed { mxid: taken, at },
+                format!("03{}03", text("@u:s")),
+            ),
+        ] {
+            record.state = state;
+            is_written_as(&record, &format!("{expected}{bytes}"));
+        }
+        let onbind = OutboxItem::Onbind {
+            threepid: email(),
+            mxid: user,
+            announced: true,
+        };
+        let verification = OutboxItem::Verification {
+            sid: Sid::parse("abc").unwrap(),
+            send_attempt: 300,
+        };
+        let invitation = OutboxItem::Invitation {
+            threepid: email(),
+            invite,
+        };
+        for (item, bytes) in [
+            (
+                onbind,
+                format!("0000{}{}01", text("a@b.example"), text("@u:s")),
+            ),
+            (verification, format!("01{}ac02", text("abc"))),
+            (invitation, format!("02{to}")),
+        ] {
+            let record = OutboxRecord {
+                item,
+                queued: Timestamp::from_millis(1),
+                attempts: 2,
+                last_error: Some("e".to_owned()),
+                failed: None,
+            };
+            is_written_as(&record, &format!("01{bytes}010201{}00", text("e")));
+        }
+    }
+
+    #[test]
+    fn records_of_budgets_have_the_bytes_that_the_documentation_says() {
+        let spent = BudgetRecord {
+            since: Timestamp::from_millis(1),
+            spent: 2,
+            until: Timestamp::from_millis(300),
+        };
+        is_written_as(&spent, "010102ac02");
+        let stopped = MetaRecord::SmsStopped {
+            since: Timestamp::from_millis(5),
+        };
+        is_written_as(&stopped, "010405");
     }
 
     #[test]
@@ -337,10 +542,6 @@ mod tests {
         );
         let policies = vec![accepted];
         is_written_as(&AcceptedTermsRecord { policies }, &expected);
-        let key = EphemeralKeyRecord {
-            valid_since: Timestamp::from_millis(5),
-        };
-        is_written_as(&key, "0105");
         is_written_as(&MetaRecord::Schema(1), "010001");
         is_written_as(
             &MetaRecord::ServerName("s".to_owned()),

@@ -1,9 +1,13 @@
 //! Erasing all that is stored on a person.
 
 use super::tables::{
-    AcceptedTerms, AccountsByUser, Associations, AssociationsByUser, Sessions, SessionsByThreePid,
+    AcceptedTerms, AccountsByUser, Associations, AssociationsByUser, Budget, Budgets,
+    InvitationPlace, InvitationRecord, InvitationState, Invitations, OutboxItem, OutboxPlace,
+    Sessions, SessionsByThreePid,
 };
-use super::{MaintenanceError, Store, StoreError, Tx, accounts, associations, sessions};
+use super::{
+    MaintenanceError, Store, StoreError, Tx, accounts, associations, invitations, outbox, sessions,
+};
 use crate::storage::codec::Key as _;
 use crate::types::{Sid, ThreePid, UserId};
 
@@ -25,6 +29,8 @@ pub struct Erased {
     pub sessions: u64,
     /// Accounts, each with its access token.
     pub accounts: u64,
+    /// Invitations, of the user or for the address.
+    pub invitations: u64,
 }
 
 /// How many rows are looked at in one step, so that nobody waits behind an erasure.
@@ -41,6 +47,8 @@ pub async fn erase(store: &Store, person: Person) -> Result<Erased, MaintenanceE
         Person::User(mxid) => mxid.clone(),
         Person::ThreePid(threepid) => {
             erased = of_threepid(store, threepid).await?;
+            erased.invitations = invitations_of(store, &person).await?;
+            outgoing_of(store, &person).await?;
             store.forget_deleted().await?;
             return Ok(erased);
         }
@@ -83,6 +91,8 @@ pub async fn erase(store: &Store, person: Person) -> Result<Erased, MaintenanceE
     store
         .write(move |tx| tx.delete::<AcceptedTerms>(&mxid))
         .await?;
+    erased.invitations = invitations_of(store, &person).await?;
+    outgoing_of(store, &person).await?;
     store.forget_deleted().await?;
     Ok(erased)
 }
@@ -125,10 +135,95 @@ async fn of_threepid(store: &Store, threepid: &ThreePid) -> Result<Erased, Maint
             for (key, _) in tx.scan::<SessionsByThreePid>(&of.to_bytes(), None, usize::MAX)? {
                 tx.delete::<SessionsByThreePid>(&key)?;
             }
-            Ok(())
+            tx.delete::<Budgets>(&Budget::CodesFor(of.clone()))?;
+            tx.delete::<Budgets>(&Budget::WrongCodesFor(of.clone()))
         })
         .await?;
     Ok(erased)
+}
+
+/// Removes the invitations that a user sent or got, or that are for an address.
+async fn invitations_of(store: &Store, person: &Person) -> Result<u64, MaintenanceError> {
+    let prefix = match person {
+        Person::User(_) => Vec::new(),
+        Person::ThreePid(threepid) => threepid.to_bytes(),
+    };
+    let mut erased = 0;
+    let mut after: Option<InvitationPlace> = None;
+    loop {
+        let rows = store.read(|tx| tx.scan::<Invitations>(&prefix, after.as_ref(), STEP))?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(erased);
+        };
+        after = Some(last.clone());
+        let places: Vec<InvitationPlace> = rows
+            .into_iter()
+            .filter(|(_, record)| match person {
+                Person::User(mxid) => concerns(record, mxid),
+                Person::ThreePid(_) => true,
+            })
+            .map(|(place, _)| place)
+            .collect();
+        if places.is_empty() {
+            continue;
+        }
+        erased += places.len() as u64;
+        store
+            .write(move |tx| -> Result<(), StoreError> {
+                for place in &places {
+                    invitations::remove(tx, place)?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+}
+
+/// Whether an invitation is by a user, or has come to them.
+fn concerns(record: &InvitationRecord, mxid: &UserId) -> bool {
+    let invitee = match &record.state {
+        InvitationState::Pending => None,
+        InvitationState::Bound { mxid }
+        | InvitationState::Delivered { mxid, .. }
+        | InvitationState::Failed { mxid, .. } => Some(mxid),
+    };
+    record.sender == *mxid || invitee == Some(mxid)
+}
+
+/// Removes what was to be sent about a user or an address.
+async fn outgoing_of(store: &Store, person: &Person) -> Result<(), MaintenanceError> {
+    let mut after: Option<OutboxPlace> = None;
+    loop {
+        let rows = store.read(|tx| outbox::list(tx, after.as_ref(), STEP))?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(());
+        };
+        after = Some(*last);
+        let places: Vec<OutboxPlace> = rows
+            .into_iter()
+            .filter(|(_, record)| match (&record.item, person) {
+                (OutboxItem::Onbind { mxid, .. }, Person::User(user)) => mxid == user,
+                (
+                    OutboxItem::Onbind { threepid, .. } | OutboxItem::Invitation { threepid, .. },
+                    Person::ThreePid(of),
+                ) => threepid == of,
+                // What finds no session or invitation any more is dropped by whoever would send it.
+                _ => false,
+            })
+            .map(|(place, _)| place)
+            .collect();
+        if places.is_empty() {
+            continue;
+        }
+        store
+            .write(move |tx| -> Result<(), StoreError> {
+                for place in &places {
+                    outbox::remove(tx, place)?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
 }
 
 fn remove_sessions(tx: &mut Tx<'_>, sids: &[Sid]) -> Result<u64, StoreError> {

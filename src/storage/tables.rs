@@ -1,10 +1,13 @@
 //! The catalogue of tables: for each its keys and its record. The bytes are made in `codec`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Key, Record};
 use crate::types::{
-    AccessTokenHash, ClientSecretHash, KeyState, Pepper, Sid, ThreePid, Timestamp, UserId,
+    AccessTokenHash, ClientSecretHash, InviteToken, InviteTokenHash, KeyId, KeyState, Pepper,
+    RecordId, RoomId, Sid, ThreePid, Timestamp, UserId,
 };
 
 /// A table: a name, a number that stands in files, and what its rows look like.
@@ -45,11 +48,15 @@ pub(super) const TABLES: &[TableInfo] = &[
     info::<SessionsByThreePid>(),
     info::<Associations>(),
     info::<AssociationsByUser>(),
+    info::<Invitations>(),
+    info::<InvitationsByToken>(),
     info::<EphemeralKeys>(),
     info::<Accounts>(),
     info::<AccountsByUser>(),
     info::<AcceptedTerms>(),
+    info::<Outbox>(),
     info::<Meta>(),
+    info::<Budgets>(),
 ];
 
 /// Validation sessions by sid.
@@ -141,6 +148,91 @@ impl Table for AssociationsByUser {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nothing {}
 
+/// Where an invitation stands: the invited 3PID and the invitation's id.
+pub type InvitationPlace = (ThreePid, RecordId);
+
+/// Invitations by whom they are for.
+pub enum Invitations {}
+
+impl Table for Invitations {
+    const NAME: &'static str = "invitations";
+    const ID: u8 = 5;
+    type Key = InvitationPlace;
+    type Record = InvitationRecord;
+}
+
+/// An invitation as it is stored. Its private key is derived when a mail needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationRecord {
+    /// The token that stands in the room.
+    pub token: InviteToken,
+    /// Who invites.
+    pub sender: UserId,
+    /// Into which room.
+    pub room_id: RoomId,
+    /// What the request said besides, by the names of the specification; for the mail alone.
+    pub details: BTreeMap<String, String>,
+    /// The language of the mail.
+    pub language: Option<String>,
+    /// The brand of the mail.
+    pub brand: Option<String>,
+    /// The public half of the invitation's own key.
+    pub public_key: [u8; 32],
+    /// The server key that the answer to the invitation named, and that signs it.
+    pub server_key: KeyId,
+    /// When it was stored.
+    pub stored: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// How far it has come.
+    pub state: InvitationState,
+}
+
+/// How far an invitation has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InvitationState {
+    /// Waits for somebody to bind the address.
+    Pending,
+    /// Somebody has, and their homeserver is being told.
+    Bound {
+        /// Who.
+        mxid: UserId,
+    },
+    /// The homeserver has taken it.
+    Delivered {
+        /// For whom.
+        mxid: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The homeserver would not take it, and is not told again.
+    Failed {
+        /// For whom.
+        mxid: UserId,
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+/// The same invitations by their tokens.
+pub enum InvitationsByToken {}
+
+impl Table for InvitationsByToken {
+    const NAME: &'static str = "invitation by token";
+    const ID: u8 = 6;
+    type Key = InviteTokenHash;
+    type Record = InvitationPlaceRecord;
+}
+
+/// Points to an invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationPlaceRecord {
+    /// Whom it is for.
+    pub threepid: ThreePid,
+    /// Its id.
+    pub invite: RecordId,
+}
+
 /// Public halves of ephemeral keys that this server vouches for.
 pub enum EphemeralKeys {}
 
@@ -156,6 +248,8 @@ impl Table for EphemeralKeys {
 pub struct EphemeralKeyRecord {
     /// Since when the key is valid.
     pub valid_since: Timestamp,
+    /// The invitation that it belongs to; none for an imported key.
+    pub invite: Option<InvitationPlaceRecord>,
 }
 
 /// Accounts by access token.
@@ -219,6 +313,62 @@ pub struct AcceptedPolicy {
     pub when: Timestamp,
 }
 
+/// What is to be sent, by when.
+pub enum Outbox {}
+
+impl Table for Outbox {
+    const NAME: &'static str = "outbox";
+    const ID: u8 = 11;
+    type Key = OutboxPlace;
+    type Record = OutboxRecord;
+}
+
+/// Where a piece of outgoing work stands: when it is due ([`Timestamp::NEVER`] once it has failed for good), and its id.
+pub type OutboxPlace = (Timestamp, RecordId);
+
+/// A piece of outgoing work as it is stored. What is sent is made when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxRecord {
+    /// What is to be done.
+    pub item: OutboxItem,
+    /// Since when.
+    pub queued: Timestamp,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why the last try failed, in a sentence without addresses or secrets.
+    pub last_error: Option<String>,
+    /// Since when it has failed for good; it is kept for the operator to see.
+    pub failed: Option<Timestamp>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutboxItem {
+    /// Tell a user's homeserver that a 3PID is bound to them, with the invitations that are bound with it.
+    Onbind {
+        /// What is bound.
+        threepid: ThreePid,
+        /// To whom.
+        mxid: UserId,
+        /// Whether the homeserver has taken the association itself already.
+        announced: bool,
+    },
+    /// Send the message that asks to confirm an address.
+    Verification {
+        /// The session; its 3PID is the address.
+        sid: Sid,
+        /// The attempt that it was sent for; a higher one has sent another message.
+        send_attempt: u64,
+    },
+    /// Send the mail of an invitation.
+    Invitation {
+        /// Whom it is for.
+        threepid: ThreePid,
+        /// Its id.
+        invite: RecordId,
+    },
+}
+
 /// Facts about the server itself, by name.
 pub enum Meta {}
 
@@ -240,14 +390,17 @@ pub enum MetaName {
     KeyStates,
     /// The peppers of lookups.
     Peppers,
+    /// That no SMS are sent for now.
+    SmsStopped,
 }
 
 impl MetaName {
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Schema,
         Self::ServerName,
         Self::KeyStates,
         Self::Peppers,
+        Self::SmsStopped,
     ];
 
     /// The name as it stands in the key.
@@ -257,6 +410,7 @@ impl MetaName {
             Self::ServerName => "server_name",
             Self::KeyStates => "key_states",
             Self::Peppers => "peppers",
+            Self::SmsStopped => "sms_stopped",
         }
     }
 }
@@ -272,6 +426,11 @@ pub enum MetaRecord {
     KeyStates(Vec<KeyStateEntry>),
     /// Under [`MetaName::Peppers`].
     Peppers(PeppersRecord),
+    /// Under [`MetaName::SmsStopped`]; without the row they are sent.
+    SmsStopped {
+        /// Since when the operator has stopped them.
+        since: Timestamp,
+    },
 }
 
 /// The state of one server key.
@@ -302,5 +461,37 @@ pub struct PreviousPepper {
     /// The pepper.
     pub pepper: Pepper,
     /// Until when it answers.
+    pub until: Timestamp,
+}
+
+/// What may be spent of something in a time, however often the server is started meanwhile.
+pub enum Budgets {}
+
+impl Table for Budgets {
+    const NAME: &'static str = "budgets";
+    const ID: u8 = 13;
+    type Key = Budget;
+    type Record = BudgetRecord;
+}
+
+/// What is counted durably.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Budget {
+    /// SMS to anybody.
+    Sms,
+    /// Codes that are sent to a number.
+    CodesFor(ThreePid),
+    /// Wrong codes that are tried for a number, in whatever session.
+    WrongCodesFor(ThreePid),
+}
+
+/// What was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetRecord {
+    /// When the first was spent.
+    pub since: Timestamp,
+    /// How much was spent since then.
+    pub spent: u32,
+    /// When all of it is forgotten.
     pub until: Timestamp,
 }

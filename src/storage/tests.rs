@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod documented;
 mod faults;
+mod invitations;
 mod model;
 mod opening;
 mod whole;

@@ -2,17 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::time::Duration;
 
 use super::StoreError;
 use super::changes::Changes;
 use super::codec::{Key as _, Record as _};
 use super::index::Index;
 use super::lookup::{Found, LookupTables};
-use super::tables::{PeppersRecord, Table};
+use super::tables::{Budget, BudgetRecord, Budgets, PeppersRecord, Table};
 use crate::types::{LookupHash, Pepper, Timestamp};
 
 /// Rows of a table, in the order of their keys' bytes.
 pub type Rows<T> = Vec<(<T as Table>::Key, <T as Table>::Record)>;
+
+/// What came of spending from a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent {
+    /// It was counted.
+    Yes,
+    /// So much has been spent already, and nothing was counted.
+    No {
+        /// After how long the budget is whole again.
+        again_in: Duration,
+    },
+}
 
 /// A consistent view of all tables; in a write also the way to change them.
 pub struct Tx<'a> {
@@ -165,6 +178,48 @@ impl<'a> Tx<'a> {
             .to_bytes()
             .map_err(|_| StoreError::Unwritable { table: T::NAME })?;
         self.own.set(T::ID, key.to_bytes(), Some(record));
+        Ok(())
+    }
+
+    /// Spends one from a budget of at most `most` in each `per`, which begins with the first that is spent. What was spent
+    /// survives a restart.
+    ///
+    /// # Errors
+    /// When the row is damaged or cannot be read.
+    pub fn take(
+        &mut self,
+        budget: &Budget,
+        most: u32,
+        per: Duration,
+        now: Timestamp,
+    ) -> Result<Spent, StoreError> {
+        let running = self
+            .get::<Budgets>(budget)?
+            .filter(|record| (record.since..record.until).contains(&now));
+        let mut record = running.unwrap_or(BudgetRecord {
+            since: now,
+            spent: 0,
+            until: now.plus(per),
+        });
+        if record.spent >= most {
+            return Ok(Spent::No {
+                again_in: record.until.since(now),
+            });
+        }
+        record.spent += 1;
+        self.put::<Budgets>(budget, &record)?;
+        Ok(Spent::Yes)
+    }
+
+    /// Gives back one that was taken from a budget, for something that was not done after all.
+    ///
+    /// # Errors
+    /// When the row is damaged or cannot be read.
+    pub fn give_back(&mut self, budget: &Budget) -> Result<(), StoreError> {
+        if let Some(mut record) = self.get::<Budgets>(budget)? {
+            record.spent = record.spent.saturating_sub(1);
+            self.put::<Budgets>(budget, &record)?;
+        }
         Ok(())
     }
 

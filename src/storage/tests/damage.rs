@@ -237,7 +237,7 @@ fn damage_gaps_and_foreign_files_are_refused_with_file_and_way_out() {
         },
         &["no journal from change 1 on"],
     );
-    for (place, value, word) in [(4, 2, "format 2"), (9, 2, "schema 2")] {
+    for (place, value, word) in [(4, 2, "format 2"), (9, 3, "schema 3")] {
         check(
             &|folder| {
                 let file = folder.segment(last);

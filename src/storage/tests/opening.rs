@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::super::files::RealDisk;
 use super::super::index::Index;
-use super::super::tables::TABLES;
-use super::super::{OpenError, Store, exists};
+use super::super::tables::{Meta, MetaName, MetaRecord, TABLES};
+use super::super::{OpenError, SCHEMA, Store, exists};
 use super::disk::TestDisk;
 use super::model::{self, QUIET};
 use crate::types::ServerName;
@@ -41,6 +41,35 @@ fn a_store_keeps_to_the_name_it_was_made_with() {
     assert!(matches!(&refused, OpenError::OtherServer { found, .. } if found == "id.example.org"));
     let store = model::reopen(root.path());
     assert_eq!(model::content(&store).len(), 1);
+}
+
+#[test]
+fn a_store_of_an_earlier_schema_is_opened_and_becomes_one_of_this() {
+    let root = TempDir::new().unwrap();
+    let schema = |store: &Store| {
+        let read = store.read(|tx| tx.get::<Meta>(&MetaName::Schema)).unwrap();
+        assert_eq!(model::content(store).len(), 1);
+        read
+    };
+    let store = model::reopen(root.path());
+    model::commit(&store, &vec![(1, Some(1))]).unwrap();
+    store
+        .write_blocking(|tx| tx.put::<Meta>(&MetaName::Schema, &MetaRecord::Schema(1)))
+        .unwrap();
+    assert_eq!(schema(&store), Some(MetaRecord::Schema(1)));
+    assert!(store.close(PATIENCE));
+    for _ in 0..2 {
+        let store = model::reopen(root.path());
+        assert_eq!(schema(&store), Some(MetaRecord::Schema(SCHEMA)));
+        assert!(store.close(PATIENCE));
+    }
+    let store = model::reopen(root.path());
+    store
+        .write_blocking(|tx| tx.put::<Meta>(&MetaName::Schema, &MetaRecord::Schema(SCHEMA + 1)))
+        .unwrap();
+    assert!(store.close(PATIENCE));
+    let refused = Store::open(&model::settings(root.path()), &model::name());
+    assert!(matches!(refused, Err(OpenError::Newer { .. })));
 }
 
 #[test]

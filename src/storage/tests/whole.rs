@@ -15,11 +15,13 @@ use super::super::tables::{
     AssociationsByUser, Meta, MetaName, MetaRecord,
 };
 use super::super::{
-    OpenError, Options, Sizes, Store, StoreError, accounts, associations, maintenance, recovery,
+    OpenError, Options, Sizes, Store, StoreError, accounts, associations, invitations, maintenance,
+    recovery,
 };
 use super::disk::TestDisk;
+use super::invitations::{invitation, invited};
 use super::model::{self, Model, QUIET, SMALL};
-use crate::types::{AccessTokenHash, UserId};
+use crate::types::{AccessTokenHash, RecordId, UserId};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -281,7 +283,11 @@ async fn erased_data_is_in_no_file_of_the_journal() {
             };
             accounts::put(tx, &token, &account)?;
             tx.put::<AcceptedTerms>(&record.mxid, &AcceptedTermsRecord::default())?;
-            associations::put(tx, &model::threepid(7), &record)
+            invitations::put(tx, &invited(8), &invitation(9, &record.mxid))?;
+            invitations::put(tx, &invited(9), &invitation(10, &model::user(0)))?;
+            let notice = RecordId::from_bytes([11; 16]);
+            associations::bind(tx, &model::threepid(7), &record, notice)?;
+            associations::bind(tx, &model::threepid(9), &record, notice)
         })
         .await
         .unwrap();
@@ -290,20 +296,26 @@ async fn erased_data_is_in_no_file_of_the_journal() {
     assert_eq!(
         erased,
         Erased {
-            associations: 1,
+            associations: 2,
             sessions: 0,
             accounts: 1,
+            invitations: 1,
         }
     );
     assert!(!stands_in_journal(root.path(), b"@someone:example.org"));
     assert!(!stands_in_journal(root.path(), b"user7@example.org"));
+    // An invitation that came to the person is one of the address, and waits again.
+    assert!(stands_in_journal(root.path(), b"user9@example.org"));
+    let invitee = Person::ThreePid(model::threepid(9));
+    assert_eq!(erase(&store, invitee).await.unwrap().invitations, 1);
+    assert!(!stands_in_journal(root.path(), b"user9@example.org"));
 
     assert!(stands_in_journal(root.path(), b"user8@example.org"));
     let person = Person::ThreePid(model::threepid(8));
     assert_eq!(erase(&store, person.clone()).await.unwrap().associations, 1);
     assert!(!stands_in_journal(root.path(), b"user8@example.org"));
     assert_eq!(erase(&store, person).await.unwrap(), Erased::default());
-    assert_eq!(model::content(&store).len(), 28);
+    assert_eq!(model::content(&store).len(), 27);
 }
 
 #[tokio::test]
