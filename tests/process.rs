@@ -109,7 +109,8 @@ impl Running {
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
-                    let _ = found.send(rest.split(',').next().unwrap().parse().unwrap());
+                    let first = rest.split([',', ' ']).next().unwrap();
+                    let _ = found.send(first.parse().unwrap());
                 }
                 written.lock().unwrap().push_str(&(line + "\n"));
             }
