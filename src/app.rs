@@ -197,6 +197,11 @@ impl App {
         let reloader = compose::reloader(&config, &state, certificates.clone());
         let reloader = Arc::new(reloader);
         let listening = listeners::public(&config, state, passed.public, certificates.as_ref())?;
+        if let Some(certificates) = &certificates {
+            for advice in certificates.advice(&config.server.public_url) {
+                log::warn!("{advice}");
+            }
+        }
         log::info!(
             "bindery {} serves {} at {}, listening on {}, signing with {}, store in {}",
             env!("CARGO_PKG_VERSION"),
@@ -211,11 +216,6 @@ impl App {
                 "version 1 of the API, which asks for no token, is open to whoever reaches this \
                  server (api.v1)"
             );
-        }
-        let certificate = certificates.as_ref();
-        let url = &config.server.public_url;
-        for advice in certificate.map(|it| it.advice(url)).unwrap_or_default() {
-            log::warn!("{advice}");
         }
         let sweeper = Arc::new(SessionSweeper::new(store.clone(), deps.clock));
         Ok(Self {

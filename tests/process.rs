@@ -35,6 +35,10 @@ mod homeserver;
 mod logs;
 #[path = "process/operator.rs"]
 mod operator;
+#[path = "process/sockets.rs"]
+mod sockets;
+#[path = "process/tls.rs"]
+mod tls;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
