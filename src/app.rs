@@ -1,33 +1,36 @@
 //! The composition root: puts the parts together, binds the listeners, runs until it is told to stop.
 
 mod admin;
+mod certificates;
 mod compose;
 mod keys;
+mod listeners;
 mod reload;
+mod sockets;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use actix_web::HttpServer;
-use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::admin::AdminSocket;
 pub use self::admin::{
-    Call, Offline, OfflineError, Outcome, PROTOCOL, Reply, SocketError, check_owner, check_store,
+    Call, Offline, OfflineError, Outcome, PROTOCOL, Reply, check_owner, check_store,
 };
+use self::certificates::Certificate;
+pub use self::certificates::{CertificateError, Certificates, Moment};
 pub use self::compose::mail;
 pub use self::keys::{Keys, KeysError};
-pub use self::reload::Reloader;
+use self::listeners::Listening;
+pub use self::reload::{ReloadError, Reloader};
+pub use self::sockets::{Passed, PassedError, SocketError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Listen, V1};
+use crate::config::{Config, V1};
 use crate::federation::Ports;
-use crate::http::{self, Monitoring, State};
+use crate::http::Monitoring;
 use crate::mail;
 use crate::metrics::MetricsError;
 use crate::net::{ResolveError, SetupError};
@@ -52,8 +55,8 @@ const PEPPER_EVERY: Duration = Duration::from_mins(1);
 /// How long the store may take to finish its last write.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether the files of the certificate have changed.
+const CERTIFICATE_EVERY: Duration = Duration::from_mins(1);
 
 /// What a server takes from its surroundings; tests bring their own.
 #[derive(Clone)]
@@ -109,9 +112,15 @@ pub enum StartError {
     /// The mail transport.
     #[error(transparent)]
     Mailer(#[from] mail::SetupError),
-    /// The socket for commands.
+    /// A listener, or the socket for commands.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The sockets of systemd.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -121,16 +130,6 @@ pub enum StartError {
     /// The first pepper.
     #[error(transparent)]
     Pepper(#[from] RotateError),
-    /// A listener.
-    #[error("cannot listen on {listen} ({key}): {source}")]
-    Listen {
-        /// The key of the configuration that names it.
-        key: &'static str,
-        /// The listener.
-        listen: String,
-        /// The reason.
-        source: io::Error,
-    },
     /// The threads that open the store could not be started.
     #[error("cannot start: {0}")]
     Runtime(#[from] tokio::task::JoinError),
@@ -152,9 +151,9 @@ pub enum RunError {
 
 /// A server that listens and waits to be run.
 pub struct App {
-    server: Server,
-    addresses: Vec<SocketAddr>,
-    monitoring: Option<(Server, Vec<SocketAddr>)>,
+    listening: Listening,
+    monitoring: Option<Listening>,
+    certificates: Option<Arc<Certificates>>,
     health: Arc<Health>,
     reloader: Arc<Reloader>,
     socket: AdminSocket,
@@ -171,10 +170,18 @@ impl App {
     /// # Errors
     /// One sentence that says what the operator is to change.
     pub async fn build(config: Config, deps: Deps) -> Result<Self, StartError> {
+        Self::build_on(Passed::default(), config, deps).await
+    }
+
+    /// [`App::build`] on the sockets that systemd passed; what it passed none for is bound as usual.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn build_on(passed: Passed, config: Config, deps: Deps) -> Result<Self, StartError> {
         let store = open_store(&config).await?;
         let keys = Keys::load(&config.keys, &store, &deps.random).await?;
         let key = keys.server.current();
-        let socket = AdminSocket::bind(&config.admin.socket)?;
+        let socket = AdminSocket::open(&config.admin.socket, passed.admin)?;
         let admin = Arc::new(admin::service(&config, &deps, &store, &keys.server));
         let state = compose::state(&config, &deps, &store, keys)?;
         let lookup = Arc::clone(&state.lookup);
@@ -184,15 +191,23 @@ impl App {
             health: Arc::new(Health::new(store.clone())),
         };
         let health = Arc::clone(&monitoring.health);
-        let monitoring = monitor(config.metrics.listen.as_ref(), monitoring)?;
-        let reloader = Arc::new(compose::reloader(&config, &state));
-        let (server, addresses) = listen(&config, state)?;
+        let monitoring =
+            listeners::monitoring(config.metrics.listen.as_ref(), passed.metrics, monitoring)?;
+        let certificates = compose::certificates(&config, &deps, &state.metrics)?;
+        let reloader = compose::reloader(&config, &state, certificates.clone());
+        let reloader = Arc::new(reloader);
+        let listening = listeners::public(&config, state, passed.public, certificates.as_ref())?;
+        if let Some(certificates) = &certificates {
+            for advice in certificates.advice(&config.server.public_url) {
+                log::warn!("{advice}");
+            }
+        }
         log::info!(
             "bindery {} serves {} at {}, listening on {}, signing with {}, store in {}",
             env!("CARGO_PKG_VERSION"),
             config.server.name,
             config.server.public_url,
-            listeners(&config, &addresses),
+            listening.places.join(", "),
             key.id(),
             config.store.path.display(),
         );
@@ -204,9 +219,9 @@ impl App {
         }
         let sweeper = Arc::new(SessionSweeper::new(store.clone(), deps.clock));
         Ok(Self {
-            server,
-            addresses,
+            listening,
             monitoring,
+            certificates,
             health,
             reloader,
             socket,
@@ -219,13 +234,17 @@ impl App {
 
     /// The address of the first TCP listener, if there is one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.addresses.first().copied()
+        self.listening.addresses.first().copied()
+    }
+
+    /// The addresses of all TCP listeners, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.listening.addresses
     }
 
     /// The address of the listener for monitoring, if there is one and it is TCP.
     pub fn monitoring_addr(&self) -> Option<SocketAddr> {
-        let (_, addresses) = self.monitoring.as_ref()?;
-        addresses.first().copied()
+        self.monitoring.as_ref()?.addresses.first().copied()
     }
 
     /// What takes a new configuration while the server runs; it is gone with the server.
@@ -243,21 +262,32 @@ impl App {
         Arc::clone(&self.lookup)
     }
 
+    /// The certificate of the listeners that speak TLS, with the job that reads it again.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
+    }
+
     /// Serves until `stop` says otherwise; then finishes what runs, stops the background work, closes the store.
     ///
     /// # Errors
     /// When serving ends by itself.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<(), RunError> {
-        let handle = self.server.handle();
-        let mut server = tokio::spawn(self.server);
+        // The files of unix sockets are there until everything is over.
+        let Listening { server, files, .. } = self.listening;
+        let handle = server.handle();
+        let mut server = tokio::spawn(server);
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper)));
         jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
         jobs.spawn(watchdog(self.store.clone()));
         jobs.spawn(self.socket.serve(self.admin));
-        let monitoring = self.monitoring.map(|(server, _)| {
+        if let Some(certificates) = self.certificates {
+            jobs.spawn(watch_certificate(certificates));
+        }
+        let monitoring = self.monitoring.map(|Listening { server, files, .. }| {
             let handle = server.handle();
             jobs.spawn(async move {
+                let _files = files;
                 if let Err(error) = server.await {
                     log::error!("the listener for monitoring failed: {error}");
                 }
@@ -298,6 +328,7 @@ impl App {
         if !self.store.close(CLOSE_TIMEOUT) {
             log::warn!("something still held the store when the server stopped");
         }
+        drop(files);
         outcome??;
         if let Some(reason) = failed {
             return Err(RunError::Index(reason));
@@ -307,9 +338,18 @@ impl App {
     }
 }
 
+/// What [`check`] found.
+#[derive(Debug)]
+pub struct Checked {
+    /// Until when the certificate holds, if there is one, and what clients will not like about it.
+    pub certificate: Option<(Moment, Vec<String>)>,
+    /// What is in the place of the store.
+    pub store: CheckedStore,
+}
+
 /// What [`check`] found in the place of the store.
 #[derive(Debug)]
-pub enum Checked {
+pub enum CheckedStore {
     /// There is no store yet.
     New,
     /// A running server has it.
@@ -327,95 +367,37 @@ pub enum Checked {
 /// The first thing that would keep it from starting.
 pub async fn check(config: &Config, deps: Deps) -> Result<Checked, StartError> {
     mail(config, &deps)?;
+    let certificate = match &config.tls.files {
+        Some(files) => {
+            let certificate = Certificate::read(files)?;
+            let url = &config.server.public_url;
+            let advice = certificate.advice(files, url, deps.clock.now());
+            Some((certificate.ends(), advice))
+        }
+        None => None,
+    };
+    Ok(Checked {
+        certificate,
+        store: check_content(config).await?,
+    })
+}
+
+async fn check_content(config: &Config) -> Result<CheckedStore, StartError> {
     if !storage::exists(&config.store.path) {
-        return Ok(Checked::New);
+        return Ok(CheckedStore::New);
     }
     let store = match open_store(config).await {
-        Err(StartError::Store(OpenError::InUse(_))) => return Ok(Checked::InUse),
+        Err(StartError::Store(OpenError::InUse(_))) => return Ok(CheckedStore::InUse),
         opened => opened?,
     };
     let key = Keys::check(&config.keys, &store)?;
     store.close(CLOSE_TIMEOUT);
-    Ok(Checked::Good { key })
+    Ok(CheckedStore::Good { key })
 }
 
 async fn open_store(config: &Config) -> Result<Store, StartError> {
     let (settings, name) = (config.store.clone(), config.server.name.clone());
     Ok(tokio::task::spawn_blocking(move || Store::open(&settings, &name)).await??)
-}
-
-fn listen(config: &Config, state: State) -> Result<(Server, Vec<SocketAddr>), StartError> {
-    let mut server = HttpServer::new(move || {
-        actix_web::App::new()
-            .wrap(from_fn(http::observe))
-            .configure(|app| http::configure(app, &state))
-    })
-    .disable_signals()
-    .shutdown_timeout(GRACE_SECONDS)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .client_disconnect_timeout(Duration::from_secs(5));
-    if config.server.workers > 0 {
-        server = server.workers(config.server.workers);
-    }
-    for listen in &config.server.listen {
-        let bound = match listen {
-            Listen::Tcp(address) => server.bind(address),
-            Listen::Unix(path) => server.bind_uds(path),
-        };
-        server = bound.map_err(|source| StartError::Listen {
-            key: "server.listen",
-            listen: listen.to_string(),
-            source,
-        })?;
-    }
-    let addresses = server.addrs();
-    Ok((server.run(), addresses))
-}
-
-/// Binds the listener for monitoring, if there is to be one.
-fn monitor(
-    listen: Option<&Listen>,
-    monitoring: Monitoring,
-) -> Result<Option<(Server, Vec<SocketAddr>)>, StartError> {
-    let Some(listen) = listen else {
-        return Ok(None);
-    };
-    let server = HttpServer::new(move || {
-        actix_web::App::new().configure(|app| http::configure_monitoring(app, &monitoring))
-    })
-    .disable_signals()
-    .workers(1);
-    let bound = match listen {
-        Listen::Tcp(address) => server.bind(address),
-        Listen::Unix(path) => server.bind_uds(path),
-    };
-    let server = bound.map_err(|source| StartError::Listen {
-        key: "metrics.listen",
-        listen: listen.to_string(),
-        source,
-    })?;
-    let addresses = server.addrs();
-    match addresses.first() {
-        Some(address) => log::info!("monitoring is served on {address}"),
-        None => log::info!("monitoring is served on {listen}"),
-    }
-    Ok(Some((server.run(), addresses)))
-}
-
-/// The listeners for the start-up line; TCP ones with the port that was really taken.
-fn listeners(config: &Config, addresses: &[SocketAddr]) -> String {
-    let unix: Vec<PathBuf> = config
-        .server
-        .listen
-        .iter()
-        .filter_map(|listen| match listen {
-            Listen::Unix(path) => Some(path.clone()),
-            Listen::Tcp(_) => None,
-        })
-        .collect();
-    let tcp = addresses.iter().map(SocketAddr::to_string);
-    let unix = unix.iter().map(|path| format!("unix:{}", path.display()));
-    tcp.chain(unix).collect::<Vec<_>>().join(", ")
 }
 
 async fn wait_for(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
@@ -448,6 +430,18 @@ async fn change_pepper(lookup: Arc<Lookup>) {
         ticks.tick().await;
         if let Err(error) = lookup.run_once().await {
             log::error!("the pepper of lookups could not be changed: {error}");
+        }
+    }
+}
+
+async fn watch_certificate(certificates: Arc<Certificates>) {
+    let mut ticks = tokio::time::interval(CERTIFICATE_EVERY);
+    loop {
+        ticks.tick().await;
+        let certificates = Arc::clone(&certificates);
+        let looked = tokio::task::spawn_blocking(move || certificates.run_once());
+        if let Err(error) = looked.await {
+            log::error!("the certificate could not be looked at: {error}");
         }
     }
 }

@@ -29,6 +29,7 @@ mod templates;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 pub use accounts::Accounts;
@@ -52,12 +53,15 @@ pub use sessions::Sessions;
 pub use store::Store;
 pub use templates::Templates;
 pub use terms::{Policy, PolicyDocument, PolicyText, Terms};
+pub use tls::{Tls, TlsFiles};
 
 /// All settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Who the server is and where it listens.
     pub server: Server,
+    /// With which certificate it answers.
+    pub tls: Tls,
     /// Where and how data is kept.
     pub store: Store,
     /// What clients may send.
@@ -100,6 +104,7 @@ impl Default for Config {
             admin: Admin::within(&store.path),
             server,
             store,
+            tls: Tls::default(),
             api: Api::default(),
             sessions: Sessions::default(),
             associations: Associations::default(),

@@ -127,6 +127,8 @@ pub struct Metrics {
     lookup_addresses: IntCounter,
     federation: IntCounterVec,
     reloads: IntCounterVec,
+    certificate_reloads: IntCounterVec,
+    certificate_ends: IntGauge,
     store: StoreMetrics,
 }
 
@@ -206,6 +208,15 @@ impl Metrics {
                 "Reloads of the configuration",
                 &["outcome"],
             )?,
+            certificate_reloads: counters(
+                "bindery_certificate_reloads_total",
+                "Changed certificates by whether they could be used",
+                &["outcome"],
+            )?,
+            certificate_ends: gauge(
+                "bindery_certificate_expiry_timestamp_seconds",
+                "When the certificate in force ends; 0 without TLS",
+            )?,
             store: StoreMetrics::new(&registry)?,
             registry,
         };
@@ -221,6 +232,7 @@ impl Metrics {
         }
         for outcome in RELOADS {
             metrics.reloads.with_label_values(&[outcome]);
+            metrics.certificate_reloads.with_label_values(&[outcome]);
         }
         let info = Opts::new("bindery_build_info", "The version, as a label")
             .const_label("version", env!("CARGO_PKG_VERSION"));
@@ -291,9 +303,22 @@ impl Metrics {
 
     /// Counts a reload that was carried out or refused.
     pub fn reloaded(&self, carried_out: bool) {
-        let [done, refused] = RELOADS;
-        let outcome = if carried_out { done } else { refused };
-        self.reloads.with_label_values(&[outcome]).inc();
+        self.reloads
+            .with_label_values(&[reload_outcome(carried_out)])
+            .inc();
+    }
+
+    /// Counts a certificate that took the place of another, or could not.
+    pub fn certificate_reloaded(&self, carried_out: bool) {
+        self.certificate_reloads
+            .with_label_values(&[reload_outcome(carried_out)])
+            .inc();
+    }
+
+    /// Takes over when the certificate in force ends, since the epoch.
+    pub fn certificate(&self, ends: Duration) {
+        let seconds = i64::try_from(ends.as_secs()).unwrap_or(i64::MAX);
+        self.certificate_ends.set(seconds);
     }
 
     /// Takes over what the store is like now.
@@ -314,6 +339,11 @@ impl Metrics {
 
 /// What a reload can come to.
 const RELOADS: [&str; 2] = ["done", "refused"];
+
+fn reload_outcome(carried_out: bool) -> &'static str {
+    let [done, refused] = RELOADS;
+    if carried_out { done } else { refused }
+}
 
 /// A request that is being answered.
 pub struct InFlight(IntGauge);

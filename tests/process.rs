@@ -35,6 +35,10 @@ mod homeserver;
 mod logs;
 #[path = "process/operator.rs"]
 mod operator;
+#[path = "process/sockets.rs"]
+mod sockets;
+#[path = "process/tls.rs"]
+mod tls;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -109,7 +113,8 @@ impl Running {
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
-                    let _ = found.send(rest.split(',').next().unwrap().parse().unwrap());
+                    let first = rest.split([',', ' ']).next().unwrap();
+                    let _ = found.send(first.parse().unwrap());
                 }
                 written.lock().unwrap().push_str(&(line + "\n"));
             }

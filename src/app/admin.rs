@@ -3,9 +3,8 @@
 //! A client sends a JSON object a line, `{"version":1,"request":{…}}`, and gets one for each:
 //! `{"version":1,"ok":{…}}` or `{"version":1,"error":"…"}`.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
+use super::sockets::{SocketError, SocketFile, UnixSocket};
 use super::{Deps, Keys, StartError, open_store};
 use crate::config::Config;
 use crate::services::admin::{Admin, AdminAnswer, AdminError, AdminParts, AdminRequest};
@@ -33,28 +33,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How many clients are heard at once.
 const CLIENTS: usize = 16;
-
-/// Why there is no socket.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// Something else lies there.
-    #[error("{} (admin.socket) is not a socket: move it away, or name another path", .0.display())]
-    NotASocket(PathBuf),
-    /// Somebody answers on it.
-    #[error(
-        "another server answers on {} (admin.socket): give each server a socket of its own",
-        .0.display()
-    )]
-    InUse(PathBuf),
-    /// The system refused.
-    #[error("cannot make the socket {} (admin.socket): {source}", path.display())]
-    File {
-        /// The socket.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-}
 
 /// Why a command cannot work on the store itself.
 #[derive(Debug, thiserror::Error)]
@@ -194,44 +172,29 @@ impl Offline {
     }
 }
 
-/// The socket of a running server. Its file goes with it.
+/// The socket of a running server. Its file goes with it, unless it is systemd's.
 pub(super) struct AdminSocket {
     listener: UnixListener,
-    path: PathBuf,
+    _file: Option<SocketFile>,
 }
 
 impl AdminSocket {
-    /// Makes the socket, for the server's own user only. One that a killed server left behind is replaced.
-    pub(super) fn bind(path: &Path) -> Result<Self, SocketError> {
-        let failed = |source| SocketError::File {
+    /// Takes the socket that was passed, or makes one for the server's own user only.
+    pub(super) fn open(path: &Path, passed: Option<UnixSocket>) -> Result<Self, SocketError> {
+        const KEY: &str = "admin.socket";
+        let socket = match passed {
+            Some(passed) => passed,
+            None => UnixSocket::bind(KEY, path, 0o600)?,
+        };
+        let UnixSocket { listener, file } = socket;
+        let listener = UnixListener::from_std(listener).map_err(|source| SocketError::File {
+            key: KEY,
             path: path.to_owned(),
             source,
-        };
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-            Ok(metadata) if !metadata.file_type().is_socket() => {
-                return Err(SocketError::NotASocket(path.to_owned()));
-            }
-            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-                return Err(SocketError::InUse(path.to_owned()));
-            }
-            Ok(_) => {}
-        }
-        // It gets its name when nobody else can use it any more.
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".new");
-        let unfinished = PathBuf::from(unfinished);
-        match fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&unfinished).map_err(failed)?;
-        fs::set_permissions(&unfinished, Permissions::from_mode(0o600)).map_err(failed)?;
-        fs::rename(&unfinished, path).map_err(failed)?;
+        })?;
         Ok(Self {
             listener,
-            path: path.to_owned(),
+            _file: file,
         })
     }
 
@@ -252,13 +215,6 @@ impl AdminSocket {
                 }
             }
         }
-    }
-}
-
-impl Drop for AdminSocket {
-    fn drop(&mut self) {
-        // The next server replaces what is left.
-        let _ = fs::remove_file(&self.path);
     }
 }
 

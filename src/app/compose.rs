@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
+use super::certificates::{CertificateError, Certificates};
 use super::{Deps, Keys, Reloader, StartError};
 use crate::config::Config;
 use crate::federation::Federation;
@@ -38,7 +39,11 @@ pub fn mail(config: &Config, deps: &Deps) -> Result<(Mailer, Templates), StartEr
 }
 
 /// The parts of a server that take a new configuration.
-pub(super) fn reloader(config: &Config, state: &State) -> Reloader {
+pub(super) fn reloader(
+    config: &Config,
+    state: &State,
+    certificates: Option<Arc<Certificates>>,
+) -> Reloader {
     Reloader {
         limits: Arc::clone(&state.limits),
         templates: Arc::clone(&state.templates),
@@ -46,8 +51,22 @@ pub(super) fn reloader(config: &Config, state: &State) -> Reloader {
         accounts: Arc::clone(&state.accounts),
         terms: Arc::clone(&state.terms),
         metrics: Arc::clone(&state.metrics),
+        certificates,
         running: Mutex::new(config.clone()),
     }
+}
+
+/// The certificate of the listeners that speak TLS, if there is one.
+pub(super) fn certificates(
+    config: &Config,
+    deps: &Deps,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Certificates>>, CertificateError> {
+    let load = |files| {
+        let (clock, metrics) = (Arc::clone(&deps.clock), Arc::clone(metrics));
+        Certificates::load(files, clock, metrics).map(Arc::new)
+    };
+    config.tls.files.as_ref().map(load).transpose()
 }
 
 /// Everything that requests are served from.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::certificates::{CertificateError, Certificates};
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -18,6 +19,8 @@ pub struct Reloader {
     pub(super) accounts: Arc<Accounts>,
     pub(super) terms: Arc<Terms>,
     pub(super) metrics: Arc<Metrics>,
+    /// None while no listener speaks TLS.
+    pub(super) certificates: Option<Arc<Certificates>>,
     /// What holds now.
     pub(super) running: Mutex<Config>,
 }
@@ -27,10 +30,21 @@ impl Reloader {
     /// differ from what runs, but wait for the next start. Blocks on the file system.
     ///
     /// # Errors
-    /// When the templates cannot be used; nothing was changed then.
-    pub fn reload(&self, new: &Config) -> Result<Vec<&'static str>, TemplateError> {
+    /// When the certificate or the templates cannot be used; nothing was changed then.
+    pub fn reload(&self, new: &Config) -> Result<Vec<&'static str>, ReloadError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // TLS begins and ends with a start.
+        let tls = self.certificates.as_ref().zip(new.tls.files.as_ref());
+        let renewal = tls.map(|(certificates, files)| {
+            let read = certificates.read(files);
+            read.inspect_err(|_| certificates.refuse())
+        });
+        let renewal = renewal.transpose()?;
         self.templates.reload(&new.templates)?;
+        if let Some(((certificates, _), renewal)) = tls.zip(renewal) {
+            certificates.take(renewal);
+            running.tls.files.clone_from(&new.tls.files);
+        }
         self.limits.reload(&new.limits);
         self.validation
             .allow_next_link_hosts(new.api.next_link_hosts.clone());
@@ -54,10 +68,22 @@ impl Reloader {
     }
 }
 
+/// Why a new configuration cannot hold.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The templates.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
+}
+
 /// What differs. Both are taken apart to the last table, so that none that is added later can be forgotten.
 fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
     let Config {
         server,
+        tls,
         store,
         api,
         keys,
@@ -76,6 +102,7 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
     } = running;
     let differences = [
         ("[server]", *server != new.server),
+        ("[tls]", *tls != new.tls),
         ("[store]", *store != new.store),
         ("[api]", *api != new.api),
         ("[keys]", *keys != new.keys),

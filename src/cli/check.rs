@@ -1,7 +1,7 @@
 //! `bindery check`: looks whether the server could start, without starting it.
 
 use super::{CliError, say};
-use crate::app::{self, Checked, Deps};
+use crate::app::{self, CheckedStore, Deps};
 use crate::config::Loaded;
 
 /// Looks at configuration, templates, mail settings, store and keys, and says what it found.
@@ -20,15 +20,21 @@ pub fn run(loaded: &Loaded) -> Result<(), CliError> {
     }
     say("templates      ok")?;
     say("mail           ok")?;
+    if let Some((ends, advice)) = checked.certificate {
+        say(&format!("certificate    ok, until {ends}"))?;
+        for advice in advice {
+            say(&format!("               {advice}"))?;
+        }
+    }
     let store = config.store.path.display();
-    match checked {
-        Checked::New => say(&format!(
+    match checked.store {
+        CheckedStore::New => say(&format!(
             "store          {store}: none yet, it is made at the first start"
         )),
-        Checked::InUse => say(&format!(
+        CheckedStore::InUse => say(&format!(
             "store          {store}: in use by a running server, not looked at"
         )),
-        Checked::Good { key } => {
+        CheckedStore::Good { key } => {
             say(&format!("store          {store}: ok"))?;
             say(&format!("keys           ok, {key} signs"))
         }

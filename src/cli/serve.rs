@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::CliError;
 use super::logging::Logging;
-use crate::app::{App, Deps, Reloader, Stop};
+use crate::app::{App, Deps, Passed, Reloader, StartError, Stop};
 use crate::config::{Config, Environment, Loaded};
 
 /// Serves. The first SIGTERM or SIGINT stops gracefully, a second one at once; SIGHUP reads the configuration again.
@@ -39,7 +39,8 @@ pub fn run(loaded: Loaded, named: Option<PathBuf>, logging: Logging) -> Result<(
         for advice in loaded.config.advice() {
             log::warn!("{advice}");
         }
-        let app = App::build(loaded.config, Deps::system()).await?;
+        let passed = Passed::to_process().map_err(StartError::from)?;
+        let app = App::build_on(passed, loaded.config, Deps::system()).await?;
         let reloads = tokio::spawn(reload_on(hangups, app.reloader(), named, logging));
         let ended = app.run(stopping).await;
         signals.abort();

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
-use super::{Store, values};
+use super::{Listen, Store, values};
 
 /// `[admin]`: how the operator's commands reach a running server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,16 @@ impl Admin {
     pub(super) fn read(reader: &mut Reader<'_>, store: &Store) -> Self {
         let default = Self::within(&store.path);
         let mut section = reader.section("admin");
-        Self {
-            socket: section.value("socket", default.socket, values::path),
+        let socket = section.value("socket", default.socket, values::path);
+        let length = socket.as_os_str().len();
+        if length > Listen::LONGEST_PATH {
+            let text = format!(
+                "must be shorter: the path of a unix socket has at most {} bytes, and {} has {length}",
+                Listen::LONGEST_PATH,
+                socket.display()
+            );
+            section.refuse("socket", &text);
         }
+        Self { socket }
     }
 }

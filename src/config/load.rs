@@ -8,7 +8,7 @@ use super::file::File;
 use super::reader::Reader;
 use super::{
     Accounts, Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup,
-    Metrics, Problem, Server, Sessions, Store, Templates, Terms,
+    Metrics, Problem, Server, Sessions, Store, Templates, Terms, Tls,
 };
 
 /// Where a file is looked for when none is named.
@@ -108,6 +108,7 @@ impl Config {
         let server = Server::read(reader);
         let store = Store::read(reader);
         Self {
+            tls: Tls::read(reader, &server),
             api: Api::read(reader),
             keys: Keys::read(reader, &store),
             email: Email::read(reader, &server, &store),

@@ -17,11 +17,13 @@ impl Metrics {
         let mut section = reader.section("metrics");
         Self {
             listen: section.optional("listen", |value| {
-                values::text(
-                    value,
-                    |text| Listen::parse(text).map_err(|_| EXPECTED),
-                    EXPECTED,
-                )
+                let parse = |text: &str| {
+                    Listen::parse(text).map_err(|refused| match refused {
+                        Listen::TOO_LONG => refused,
+                        _ => EXPECTED,
+                    })
+                };
+                values::text(value, parse, EXPECTED)
             }),
         }
     }

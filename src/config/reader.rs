@@ -286,6 +286,17 @@ impl Section<'_, '_> {
         }
     }
 
+    /// The path of a file: what the key says, else the systemd credential that is called like the key.
+    pub fn file(&mut self, name: &str) -> Option<PathBuf> {
+        let credential = self.credential(&self.key(name));
+        self.optional(name, values::path).or(credential)
+    }
+
+    /// True if a file is named in one of the ways there are, rightly or wrongly.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.is_set(name) || self.credential(&self.key(name)).is_some()
+    }
+
     fn secret_in(&mut self, key: &str, path: &Path) -> Option<Secret> {
         let problem = match fs::read_to_string(path).map(Secret::new) {
             Ok(content) => {

@@ -50,6 +50,11 @@ pub enum Listen {
 }
 
 impl Listen {
+    /// The longest path of a unix socket, in bytes: what the system bears less the ending under which it is made.
+    pub(super) const LONGEST_PATH: usize = 103;
+
+    pub(super) const TOO_LONG: Invalid =
+        Invalid::expecting("shorter: the path of a unix socket has at most 103 bytes");
     const EXPECTED: Invalid = Invalid::expecting(
         "a list of addresses with a port such as [\"127.0.0.1:8090\", \"[::1]:8090\"], or \"unix:PATH\"",
     );
@@ -57,11 +62,12 @@ impl Listen {
     /// Reads `address:port`, `[address]:port` or `unix:PATH`.
     ///
     /// # Errors
-    /// Host names, and addresses without a port, are refused.
+    /// Host names, addresses without a port, and paths that no socket can have are refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text.strip_prefix("unix:") {
-            Some(path) if !path.is_empty() && !path.contains('\0') => Ok(Self::Unix(path.into())),
-            Some(_) => Err(Self::EXPECTED),
+            Some(path) if path.is_empty() || path.contains('\0') => Err(Self::EXPECTED),
+            Some(path) if path.len() > Self::LONGEST_PATH => Err(Self::TOO_LONG),
+            Some(path) => Ok(Self::Unix(path.into())),
             None => text.parse().map(Self::Tcp).map_err(|_| Self::EXPECTED),
         }
     }
@@ -113,6 +119,15 @@ impl PublicUrl {
         self.0
             .split_once("://")
             .map_or(&self.0, |(_, authority)| authority)
+    }
+
+    /// The host, without brackets where it is an IPv6 address.
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        match authority.strip_prefix('[') {
+            Some(literal) => literal.split(']').next().unwrap_or(literal),
+            None => authority.split(':').next().unwrap_or(authority),
+        }
     }
 
     /// True if it leads to this machine only.

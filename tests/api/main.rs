@@ -29,4 +29,5 @@ mod status;
 mod support;
 mod templates;
 mod terms;
+mod tls;
 mod unbind;

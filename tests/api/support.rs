@@ -6,6 +6,7 @@ pub mod client;
 pub mod dns;
 pub mod federated;
 pub mod homeserver;
+pub mod http2;
 pub mod mailbox;
 pub mod server;
 pub mod smtp;

@@ -7,6 +7,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::authority::Authority;
+
 /// Talks to one server; follows no redirects.
 #[derive(Clone)]
 pub struct Client {
@@ -34,6 +36,22 @@ impl Client {
         Self {
             address,
             base: format!("http://{address}"),
+            http,
+        }
+    }
+
+    /// A client that trusts this authority, and finds a server of this name at the address.
+    pub fn secure(address: SocketAddr, name: &str, authority: &Authority) -> Self {
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .resolve(name, address)
+            .tls_backend_preconfigured(authority.client())
+            .build()
+            .unwrap();
+        Self {
+            address,
+            base: format!("https://{name}:{}", address.port()),
             http,
         }
     }

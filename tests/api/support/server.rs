@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bindery::app::{App, Deps, Reloader, Stop};
+use bindery::app::{App, Certificates, Deps, Reloader, Stop};
 use bindery::clock::{Clock as _, ManualClock};
 use bindery::config::{Config, Listen};
 use bindery::federation::Ports;
@@ -27,9 +27,11 @@ pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 pub struct TestServer {
     pub clock: Arc<ManualClock>,
     pub client: Client,
+    pub addresses: Vec<SocketAddr>,
     pub monitoring: Option<Client>,
     pub sweeper: Arc<SessionSweeper>,
     pub lookup: Arc<Lookup>,
+    pub certificates: Option<Arc<Certificates>>,
     pub config: Config,
     reloader: Weak<Reloader>,
     running: Running,
@@ -71,18 +73,22 @@ impl TestServer {
         };
         let app = App::build(config.clone(), deps).await.unwrap();
         let client = Client::new(app.local_addr().unwrap());
+        let addresses = app.addresses().to_vec();
         let monitoring = app.monitoring_addr().map(Client::new);
         let sweeper = app.session_sweeper();
         let reloader = app.reloader();
         let lookup = app.lookup();
+        let certificates = app.certificates();
         let (stop, stopping) = watch::channel(Stop::No);
         let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
             clock,
             client,
+            addresses,
             monitoring,
             sweeper,
             lookup,
+            certificates,
             config,
             reloader,
             running: Running { stop, task },
@@ -115,6 +121,15 @@ impl TestServer {
         let reloader = self.reloader.upgrade().unwrap();
         let waiting = reloader.reload(&self.config).unwrap();
         assert_eq!(waiting, Vec::<&str>::new(), "waits for the next start");
+    }
+
+    /// The same with a configuration that cannot hold; answers why not.
+    #[track_caller]
+    pub fn reload_refused(&self, change: impl FnOnce(&mut Config)) -> String {
+        let mut config = self.config.clone();
+        change(&mut config);
+        let reloader = self.reloader.upgrade().unwrap();
+        reloader.reload(&config).unwrap_err().to_string()
     }
 
     /// Moves the clock.
