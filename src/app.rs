@@ -21,7 +21,7 @@ use self::admin::AdminSocket;
 pub use self::admin::{
     Call, Offline, OfflineError, Outcome, PROTOCOL, Reply, SocketError, check_owner, check_store,
 };
-pub use self::compose::mail;
+pub use self::compose::{mail, sms};
 pub use self::keys::{Keys, KeysError};
 pub use self::reload::Reloader;
 use crate::clock::{Clock, SystemClock};
@@ -109,6 +109,9 @@ pub enum StartError {
     /// The mail transport.
     #[error(transparent)]
     Mailer(#[from] mail::SetupError),
+    /// The SMS provider.
+    #[error(transparent)]
+    Sms(#[from] crate::sms::SetupError),
     /// The socket for commands.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -327,6 +330,7 @@ pub enum Checked {
 /// The first thing that would keep it from starting.
 pub async fn check(config: &Config, deps: Deps) -> Result<Checked, StartError> {
     mail(config, &deps)?;
+    sms(config, &deps)?;
     if !storage::exists(&config.store.path) {
         return Ok(Checked::New);
     }

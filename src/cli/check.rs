@@ -20,6 +20,7 @@ pub fn run(loaded: &Loaded) -> Result<(), CliError> {
     }
     say("templates      ok")?;
     say("mail           ok")?;
+    say("sms            ok")?;
     let store = config.store.path.display();
     match checked {
         Checked::New => say(&format!(
