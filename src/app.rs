@@ -22,7 +22,7 @@ pub use self::admin::{
 };
 use self::certificates::Certificate;
 pub use self::certificates::{CertificateError, Certificates, Moment};
-pub use self::compose::mail;
+pub use self::compose::{mail, sms};
 pub use self::keys::{Keys, KeysError};
 use self::listeners::Listening;
 pub use self::reload::{ReloadError, Reloader};
@@ -112,6 +112,9 @@ pub enum StartError {
     /// The mail transport.
     #[error(transparent)]
     Mailer(#[from] mail::SetupError),
+    /// The SMS provider.
+    #[error(transparent)]
+    Sms(#[from] crate::sms::SetupError),
     /// A listener, or the socket for commands.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -367,6 +370,7 @@ pub enum CheckedStore {
 /// The first thing that would keep it from starting.
 pub async fn check(config: &Config, deps: Deps) -> Result<Checked, StartError> {
     mail(config, &deps)?;
+    sms(config, &deps)?;
     let certificate = match &config.tls.files {
         Some(files) => {
             let certificate = Certificate::read(files)?;

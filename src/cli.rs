@@ -6,6 +6,7 @@ mod maintenance;
 mod operator;
 mod serve;
 mod test_mail;
+mod test_sms;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -17,9 +18,9 @@ pub use self::maintenance::{Maintenance, MaintenanceError};
 pub use self::operator::{ConnectionError, Operator};
 use crate::app::{RunError, StartError};
 use crate::config::{Config, Environment, LoadError};
-use crate::mail::SendError;
 use crate::templates::RenderError;
-use crate::types::{Email, Invalid};
+use crate::types::{Email, Invalid, Msisdn};
+use crate::{mail, sms};
 
 /// The examples below `--help`.
 const EXAMPLES: &str = "\
@@ -28,6 +29,7 @@ Examples:
   bindery --config /etc/bindery/identity.toml  run it with this file
   bindery check                                see whether it could start
   bindery test-mail alice@example.org          see whether mail arrives
+  bindery test-sms +4915123456789              see whether SMS arrive
   bindery status                               show what the server holds, running or not
   bindery keys rotate                          sign with a new key from now on
 
@@ -72,6 +74,13 @@ pub enum Command {
         #[arg(value_name = "ADDRESS", value_parser = email)]
         address: Email,
     },
+    /// Send an SMS to a phone number, to see whether it arrives
+    #[command(after_help = "Example:\n  bindery test-sms +4915123456789")]
+    TestSms {
+        /// Where to send it, with + and the country code
+        #[arg(value_name = "NUMBER", value_parser = phone_number)]
+        number: Msisdn,
+    },
     /// Commands on what a server holds.
     #[command(flatten)]
     Operator(Operator),
@@ -93,6 +102,7 @@ pub fn run() -> Result<(), CliError> {
         Command::Serve => serve::run(loaded, named, logging),
         Command::Check => check::run(&loaded),
         Command::TestMail { address } => test_mail::run(&loaded.config, &address),
+        Command::TestSms { number } => test_sms::run(&loaded.config, &number),
         Command::Maintenance(work) => maintenance::run(&work, &loaded.config),
         Command::Operator(operator) => operator::run(operator, &loaded.config, json),
     }
@@ -125,12 +135,15 @@ pub enum CliError {
     /// An address in the arguments is none.
     #[error("the address must be {0}")]
     Address(Invalid),
-    /// The test mail could not be written.
+    /// The test message could not be written.
     #[error(transparent)]
     Template(#[from] RenderError),
     /// The test mail did not go out.
     #[error("the mail was not sent: {0}")]
-    Send(#[from] SendError),
+    Send(#[from] mail::SendError),
+    /// The test SMS did not go out.
+    #[error("the SMS was not sent: {0}")]
+    SendSms(#[from] sms::SendError),
     /// Nothing can be written to standard output.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
@@ -148,6 +161,14 @@ fn runtime() -> Result<Runtime, CliError> {
         .enable_all()
         .build()
         .map_err(CliError::Runtime)
+}
+
+fn phone_number(text: &str) -> Result<Msisdn, String> {
+    const EXPECTED: &str =
+        "it must be a phone number with + and its country code, such as +4915123456789";
+    let separators = [' ', '-', '.', '(', ')'];
+    let digits = text.strip_prefix('+').ok_or(EXPECTED)?;
+    Msisdn::parse(&digits.replace(separators, "")).map_err(|_| EXPECTED.to_owned())
 }
 
 fn email(text: &str) -> Result<Email, String> {

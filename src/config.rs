@@ -24,6 +24,7 @@ mod reader;
 mod secret;
 mod server;
 mod sessions;
+mod sms;
 mod store;
 mod templates;
 mod terms;
@@ -50,6 +51,10 @@ pub use reader::Problem;
 pub use secret::Secret;
 pub use server::{Listen, PublicUrl, Server, TrustedProxies};
 pub use sessions::Sessions;
+pub use sms::{
+    Countries, NumberType, Sms, SmsBody, SmsCondition, SmsMethod, SmsPreset, SmsProvider,
+    SmsSender, SmsWebhook,
+};
 pub use store::Store;
 pub use templates::Templates;
 pub use terms::{Policy, PolicyDocument, PolicyText, Terms};
@@ -70,6 +75,8 @@ pub struct Config {
     pub keys: Keys,
     /// How mail goes out.
     pub email: Email,
+    /// How SMS go out, and to whom.
+    pub sms: Sms,
     /// How long validation sessions live, and how often a token may be tried.
     pub sessions: Sessions,
     /// What a published association promises.
@@ -98,9 +105,11 @@ impl Default for Config {
     fn default() -> Self {
         let server = Server::default();
         let store = Store::default();
+        let email = Email::of(&server.name, &store.path);
         Self {
             keys: Keys::beside(&store.path),
-            email: Email::of(&server.name, &store.path),
+            sms: Sms::beside(&email.directory),
+            email,
             admin: Admin::within(&store.path),
             server,
             store,

@@ -1,4 +1,5 @@
-//! The only way out: who a name leads to, which addresses may be connected to, and the HTTP client that keeps to both.
+//! The only way out: who a name leads to, which addresses may be connected to, and the HTTP clients that keep to both:
+//! one for homeservers, which strangers name, and one for the gateways that the operator names.
 //!
 //! Names are resolved here and nowhere else, since the system's own resolver cannot be relied on in a static binary, and
 //! since what was checked must be what is connected to.
@@ -6,6 +7,7 @@
 mod client;
 mod endpoint;
 mod error;
+mod gateway;
 mod guard;
 mod queue;
 mod resolver;
@@ -13,6 +15,7 @@ mod tls;
 
 pub use client::{Answer, Client};
 pub use endpoint::{Endpoint, Target};
-pub use error::{RequestError, SetupError};
+pub use error::{GatewayError, RequestError, SetupError};
+pub use gateway::{GatewayAnswer, GatewayRequest, Gateways, Method};
 pub use guard::{Guard, Refusal};
 pub use resolver::{ResolveError, Resolver, Service};

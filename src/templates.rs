@@ -1,4 +1,4 @@
-//! Mails and pages: structure in minijinja templates, one folder a brand, and texts in one Fluent catalogue a language.
+//! Mails, SMS and pages: structure in minijinja templates, one folder a brand, and texts in one Fluent catalogue a language.
 //!
 //! Both are compiled in, and `templates.directory` may override them file by file: `<directory>/<brand>/<file>` and
 //! `<directory>/<language>.ftl`. A file that a brand does not have is taken from `<directory>/default`, then from the
@@ -39,6 +39,17 @@ pub enum Message<'a> {
         /// How long the link works; shown as whole minutes, hours or days.
         lifetime: Duration,
     },
+}
+
+/// A code to be rendered as the text of an SMS.
+#[derive(Clone, Copy)]
+pub struct Code<'a> {
+    /// The server that asks for it.
+    pub server: &'a ServerName,
+    /// The code. Secret.
+    pub token: &'a Token,
+    /// How long it works; shown as whole minutes, hours or days.
+    pub lifetime: Duration,
 }
 
 /// A page to be rendered.
@@ -167,6 +178,8 @@ pub struct Templates(ArcSwap<Loaded>);
 struct Loaded {
     brands: Brands,
     catalogue: Catalogue,
+    /// The text of every SMS, in place of the templates.
+    sms: Option<String>,
 }
 
 impl Templates {
@@ -209,6 +222,24 @@ impl Templates {
         self.0.load().mail(message.into(), language, brand)
     }
 
+    /// Renders the text of an SMS. Where `sms.message` is set, it is the text in all languages and brands; otherwise an
+    /// unknown language or brand gives the default one.
+    ///
+    /// # Errors
+    /// When a template fails with these values.
+    pub fn render_sms(
+        &self,
+        code: Code<'_>,
+        language: Option<&str>,
+        brand: Option<&str>,
+    ) -> Result<String, RenderError> {
+        let loaded = self.0.load();
+        match &loaded.sms {
+            Some(text) => Ok(text.replace("{token}", code.token.expose())),
+            None => loaded.sms(code.into(), language, brand),
+        }
+    }
+
     /// Renders a page as a whole HTML document. An unknown language or brand gives the default one.
     ///
     /// # Errors
@@ -229,6 +260,7 @@ impl Loaded {
         let loaded = Self {
             catalogue: Catalogue::load(directory, &settings.default_language)?,
             brands: Brands::load(directory, &settings.default_brand)?,
+            sms: settings.sms_message.clone(),
         };
         loaded.try_everything()?;
         Ok(loaded)
@@ -264,6 +296,17 @@ impl Loaded {
         })
     }
 
+    fn sms(
+        &self,
+        sms: Document,
+        language: Option<&str>,
+        brand: Option<&str>,
+    ) -> Result<String, RenderError> {
+        // The line break at the end of a file is none of the SMS.
+        self.page(sms, language, brand)
+            .map(|text| text.trim().to_owned())
+    }
+
     fn page(
         &self,
         page: Document,
@@ -286,6 +329,8 @@ impl Loaded {
                     self.mail(mail, Some(language), Some(brand))
                         .map_err(broken)?;
                 }
+                self.sms(values::sample_sms(), Some(language), Some(brand))
+                    .map_err(broken)?;
                 for page in values::sample_pages() {
                     self.page(page, Some(language), Some(brand))
                         .map_err(broken)?;

@@ -43,7 +43,7 @@ const ROWS: [&[&str]; 10] = [
 const EXCEPT: [(&str, &[&str]); 1] = [("http", &["storage", "mail", "sms", "federation"])];
 
 /// What of `config` is whose: modules below the services know no other setting.
-const SECTIONS: [(&str, &[&str]); 8] = [
+const SECTIONS: [(&str, &[&str]); 9] = [
     ("random", &[]),
     ("metrics", &[]),
     ("signing", &[]),
@@ -61,6 +61,20 @@ const SECTIONS: [(&str, &[&str]); 8] = [
             "SmtpSecurity",
         ],
     ),
+    (
+        "sms",
+        &[
+            "Secret",
+            "Sms",
+            "SmsBody",
+            "SmsCondition",
+            "SmsMethod",
+            "SmsPreset",
+            "SmsProvider",
+            "SmsSender",
+            "SmsWebhook",
+        ],
+    ),
     ("limits", &["Limits", "Rate"]),
 ];
 
@@ -75,7 +89,10 @@ const KEPT_IN: [(&str, &[&str]); 11] = [
     ("actix_web", &["http", "app"]),
     ("clap", &["cli", "main"]),
     ("toml", &["config"]),
-    ("ring", &["random", "signing", "types", "storage", "limits"]),
+    (
+        "ring",
+        &["random", "signing", "types", "storage", "limits", "sms"],
+    ),
     ("std::env", &["config"]),
 ];
 
@@ -376,7 +393,7 @@ fn each_rule_can_fail() {
         (
             "src/http.rs",
             "fn f() { ring::rand::x() }",
-            "`ring::rand::x`: only in random, signing, types, storage, limits",
+            "`ring::rand::x`: only in random, signing, types, storage, limits, sms",
         ),
         (
             "src/mail.rs",

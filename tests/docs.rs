@@ -228,6 +228,7 @@ fn objection(command: &str) -> Option<String> {
         .map(|word| word.trim_matches(['[', ']']))
         .map(|word| match word {
             "ADDRESS" => "alice@example.org",
+            "NUMBER" => "+4915123456789",
             "MEDIUM" => "email",
             "MXID" => "@alice:example.org",
             "NAME" => "example.org",

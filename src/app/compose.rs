@@ -19,6 +19,7 @@ use crate::services::lookup::{Lookup, LookupParts, LookupSettings};
 use crate::services::pubkeys::Pubkeys;
 use crate::services::terms::Terms;
 use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
+use crate::sms::Sms;
 use crate::storage::Store;
 use crate::templates::Templates;
 use crate::types::ServerName;
@@ -36,6 +37,20 @@ pub fn mail(config: &Config, deps: &Deps) -> Result<(Mailer, Templates), StartEr
         tokio::runtime::Handle::current(),
     )?;
     Ok((mailer, Templates::load(&config.templates)?))
+}
+
+/// What SMS are sent with. Must be called within a tokio runtime, on which they are sent.
+///
+/// # Errors
+/// One sentence that says what the operator is to change.
+pub fn sms(config: &Config, deps: &Deps) -> Result<Sms, StartError> {
+    Ok(Sms::new(
+        &config.sms,
+        Resolver::system()?,
+        &deps.clock,
+        &deps.random,
+        tokio::runtime::Handle::current(),
+    )?)
 }
 
 /// The parts of a server that take a new configuration.

@@ -52,6 +52,7 @@ impl Reloader {
         self.terms.reload(&new.terms);
         running.accounts = new.accounts.clone();
         running.templates = new.templates.clone();
+        running.sms.message.clone_from(&new.sms.message);
         running.terms = new.terms.clone();
         running.limits = new.limits.clone();
         running
@@ -88,6 +89,7 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
         api,
         keys,
         email,
+        sms,
         federation,
         sessions,
         accounts,
@@ -107,6 +109,7 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
         ("[api]", *api != new.api),
         ("[keys]", *keys != new.keys),
         ("[email]", *email != new.email),
+        ("[sms]", *sms != new.sms),
         ("[federation]", *federation != new.federation),
         ("[sessions]", *sessions != new.sessions),
         ("[accounts]", *accounts != new.accounts),

@@ -20,6 +20,7 @@ pub fn run(loaded: &Loaded) -> Result<(), CliError> {
     }
     say("templates      ok")?;
     say("mail           ok")?;
+    say("sms            ok")?;
     if let Some((ends, advice)) = checked.certificate {
         say(&format!("certificate    ok, until {ends}"))?;
         for advice in advice {

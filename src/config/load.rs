@@ -8,7 +8,7 @@ use super::file::File;
 use super::reader::Reader;
 use super::{
     Accounts, Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup,
-    Metrics, Problem, Server, Sessions, Store, Templates, Terms, Tls,
+    Metrics, Problem, Server, Sessions, Sms, Store, Templates, Terms, Tls,
 };
 
 /// Where a file is looked for when none is named.
@@ -107,24 +107,27 @@ impl Config {
     fn read(reader: &mut Reader<'_>) -> Self {
         let server = Server::read(reader);
         let store = Store::read(reader);
+        let email = Email::read(reader, &server, &store);
+        let sms = Sms::read(reader, &email);
         Self {
             tls: Tls::read(reader, &server),
             api: Api::read(reader),
             keys: Keys::read(reader, &store),
-            email: Email::read(reader, &server, &store),
             sessions: Sessions::read(reader),
             associations: Associations::read(reader),
             accounts: Accounts::read(reader),
             lookup: Lookup::read(reader),
             federation: Federation::read(reader),
             terms: Terms::read(reader),
-            templates: Templates::read(reader),
+            templates: Templates::read(reader, &sms),
             limits: Limits::read(reader),
             metrics: Metrics::read(reader),
             admin: Admin::read(reader, &store),
             log: Log::read(reader),
             server,
             store,
+            email,
+            sms,
         }
     }
 }

@@ -346,6 +346,11 @@ impl Section<'_, '_> {
         let key = self.key(name);
         self.reader.refuse(&key, format!("`{key}` {text}"));
     }
+
+    /// The same of a key of another section, given by its dotted name.
+    pub fn refuse_elsewhere(&mut self, key: &str, text: &str) {
+        self.reader.refuse(key, format!("`{key}` {text}"));
+    }
 }
 
 fn did_you_mean(near: Option<&String>) -> String {

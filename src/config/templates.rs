@@ -4,7 +4,7 @@ use toml::Value;
 use unic_langid::LanguageIdentifier;
 
 use super::reader::Reader;
-use super::values;
+use super::{Sms, values};
 use crate::types::Invalid;
 
 /// `[templates]`: where texts and pages come from.
@@ -16,6 +16,8 @@ pub struct Templates {
     pub default_brand: String,
     /// The language of requests that ask for none that is known.
     pub default_language: String,
+    /// `sms.message`: the text of every SMS, in place of the template, with `{token}` where the code goes.
+    pub sms_message: Option<String>,
 }
 
 impl Default for Templates {
@@ -24,18 +26,20 @@ impl Default for Templates {
             directory: None,
             default_brand: "default".to_owned(),
             default_language: "en".to_owned(),
+            sms_message: None,
         }
     }
 }
 
 impl Templates {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, sms: &Sms) -> Self {
         let default = Self::default();
         let mut section = reader.section("templates");
         Self {
             directory: section.optional("directory", values::path),
             default_brand: section.value("default_brand", default.default_brand, brand),
             default_language: section.value("default_language", default.default_language, language),
+            sms_message: sms.message.clone(),
         }
     }
 }

@@ -80,7 +80,7 @@ impl Client {
             shared: Arc::new(Shared {
                 resolver,
                 guard: Guard::new(settings),
-                tls: super::tls::client_config(settings.ca_file.as_deref())?,
+                tls: super::tls::client_config("federation.ca_file", settings.ca_file.as_deref())?,
                 queue: Queue::new(),
                 max_response: settings.max_response,
             }),
@@ -212,7 +212,7 @@ fn timed_out(endpoint: &Endpoint) -> RequestError {
 }
 
 /// Answers every name with the addresses that were checked.
-struct Pinned(Vec<SocketAddr>);
+pub(super) struct Pinned(pub(super) Vec<SocketAddr>);
 
 impl Resolve for Pinned {
     fn resolve(&self, _: Name) -> Resolving {

@@ -7,17 +7,24 @@ use super::{Refusal, ResolveError};
 /// The HTTP client cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `federation.ca_file` cannot be read.
-    #[error("cannot read federation.ca_file {}: {source}", path.display())]
+    /// A file of certificates cannot be read.
+    #[error("cannot read {key} {}: {source}", path.display())]
     UnreadableCaFile {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// `federation.ca_file` has nothing to trust.
-    #[error("federation.ca_file {} must be a PEM file with at least one CERTIFICATE", .0.display())]
-    BadCaFile(PathBuf),
+    /// A file of certificates has nothing to trust.
+    #[error("{key} {} must be a PEM file with at least one CERTIFICATE", path.display())]
+    BadCaFile {
+        /// The key of the configuration that names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// The TLS library has no protocol to speak.
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
@@ -80,6 +87,31 @@ pub enum RequestError {
         /// The host.
         host: String,
     },
+}
+
+/// A gateway was not asked, or gave no answer that could be used. One sentence for the operator; without path, query and
+/// headers, which may have a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The request would cross the Internet without protection.
+    #[error(
+        "`{0}` is asked without TLS, which only a loopback or private address may be: use https"
+    )]
+    InTheClear(String),
+    /// A header has characters that no header can have.
+    #[error("a header of the request to `{0}` has a line break or another control character in it")]
+    BadHeader(String),
+    /// The answer is longer than any that makes sense.
+    #[error("the answer of `{host}` is longer than {most} bytes")]
+    TooLong {
+        /// The host.
+        host: String,
+        /// What is read, in bytes.
+        most: usize,
+    },
+    /// What can go wrong with any request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
 }
 
 impl RequestError {

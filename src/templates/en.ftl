@@ -1,4 +1,4 @@
-### English texts of mails and pages.
+### English texts of mails, SMS and pages.
 ###
 ### $server is the name of this server, $address an e-mail address.
 
@@ -33,6 +33,12 @@ verification-plain-link = If the button does not work, copy this link into your 
 verification-expiry = The link works for { lifetime }.
 verification-not-you = If it was not you, ignore this mail: nothing happens unless the link is opened and confirmed.
 verification-sender = This mail was sent automatically by { $server }, a Matrix identity server.
+
+## The SMS with a code. One SMS has room for 160 characters; with others than those of the alphabet of phones, such as
+## typographic quotes, for 70.
+
+# $token is the code.
+sms-code = Your code is { $token }
 
 ## The page behind the link
 

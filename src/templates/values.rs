@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use minijinja::Value;
 
-use super::{Html, Message, Page};
+use super::{Code, Html, Message, Page};
 
 /// Why confirming did not work, as far as a user may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) struct Mail {
     pub(super) values: Values,
 }
 
-/// A page's template and its values.
+/// The template of a page or an SMS, and its values.
 pub(super) struct Document {
     /// The name of the template.
     pub(super) name: &'static str,
@@ -67,6 +67,17 @@ impl From<Message<'_>> for Mail {
                 lifetime,
             } => verification(server.as_str(), link, lifetime),
         }
+    }
+}
+
+impl From<Code<'_>> for Document {
+    fn from(code: Code<'_>) -> Self {
+        let Code {
+            server,
+            token,
+            lifetime,
+        } = code;
+        sms(server.as_str(), token.expose(), lifetime)
     }
 }
 
@@ -114,6 +125,11 @@ pub(super) fn sample_mails() -> Vec<Mail> {
         .into()
 }
 
+/// An SMS as they all are.
+pub(super) fn sample_sms() -> Document {
+    sms("id.example", "123456", Duration::from_mins(15))
+}
+
 /// Pages that take every branch of the built-in templates and texts.
 pub(super) fn sample_pages() -> Vec<Document> {
     let mut pages = vec![
@@ -146,6 +162,19 @@ fn verification(server: &str, link: &str, lifetime: Duration) -> Mail {
         values: BTreeMap::from([
             ("server", safe(server)),
             ("link", safe(link)),
+            ("count", Value::from(count)),
+            ("unit", Value::from(unit)),
+        ]),
+    }
+}
+
+fn sms(server: &str, token: &str, lifetime: Duration) -> Document {
+    let (count, unit) = in_words(lifetime);
+    Document {
+        name: "sms.txt",
+        values: BTreeMap::from([
+            ("server", safe(server)),
+            ("token", safe(token)),
             ("count", Value::from(count)),
             ("unit", Value::from(unit)),
         ]),

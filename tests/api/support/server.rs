@@ -111,7 +111,8 @@ impl TestServer {
         drop((sweeper, lookup));
         running.stop.send(Stop::Gracefully).unwrap();
         (&mut running.task).await.unwrap();
-        Self::run(folder, config, clock).await
+        // What starts a server holds its whole configuration, more than fits well into each future around it.
+        Box::pin(Self::run(folder, config, clock)).await
     }
 
     /// Lets the running server read the configuration again, as `change` changes it.
