@@ -9,6 +9,7 @@ mod admin;
 mod advice;
 mod api;
 mod associations;
+mod differences;
 mod email;
 mod environment;
 mod federation;

@@ -23,8 +23,8 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Lets the parts of `new` that can change while the server runs hold from now on. Answers the keys and tables that
-    /// differ from what runs, but wait for the next start. Blocks on the file system.
+    /// Lets the parts of `new` that can change while the server runs hold from now on. Answers the keys that differ from
+    /// what runs, but wait for the next start. Blocks on the file system.
     ///
     /// # Errors
     /// When the templates cannot be used; nothing was changed then.
@@ -45,68 +45,11 @@ impl Reloader {
             .next_link_hosts
             .clone_from(&new.api.next_link_hosts);
         running.log.level.clone_from(&new.log.level);
-        Ok(waiting(&running, new))
+        Ok(running.differences(new))
     }
 
     /// Counts what became of a reload.
     pub fn count(&self, carried_out: bool) {
         self.metrics.reloaded(carried_out);
-    }
-}
-
-/// What differs. Both are taken apart to the last table, so that none that is added later can be forgotten.
-fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
-    let Config {
-        server,
-        store,
-        api,
-        keys,
-        email,
-        federation,
-        sessions,
-        accounts,
-        associations,
-        lookup,
-        terms,
-        templates,
-        limits,
-        metrics,
-        admin,
-        log,
-    } = running;
-    let differences = [
-        ("[server]", *server != new.server),
-        ("[store]", *store != new.store),
-        ("[api]", *api != new.api),
-        ("[keys]", *keys != new.keys),
-        ("[email]", *email != new.email),
-        ("[federation]", *federation != new.federation),
-        ("[sessions]", *sessions != new.sessions),
-        ("[accounts]", *accounts != new.accounts),
-        ("[associations]", *associations != new.associations),
-        ("[lookup]", *lookup != new.lookup),
-        ("[terms]", *terms != new.terms),
-        ("[templates]", *templates != new.templates),
-        ("[limits]", *limits != new.limits),
-        ("[metrics]", *metrics != new.metrics),
-        ("[admin]", *admin != new.admin),
-        ("[log]", *log != new.log),
-    ];
-    let differing = differences.into_iter().filter(|(_, differs)| *differs);
-    differing.map(|(name, _)| name).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_for_the_next_start_is_named() {
-        let running = Config::default();
-        let mut new = Config::default();
-        assert!(waiting(&running, &new).is_empty());
-        new.api.max_requests += 1;
-        new.log.client_ip = false;
-        assert_eq!(waiting(&running, &new), ["[api]", "[log]"]);
     }
 }
