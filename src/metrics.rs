@@ -296,6 +296,11 @@ impl Metrics {
         self.reloads.with_label_values(&[outcome]).inc();
     }
 
+    /// Counts a group of changes that the disk took so long for.
+    pub fn synced(&self, took: Duration) {
+        self.store.synced(took);
+    }
+
     /// Takes over what the store is like now.
     pub fn store(&self, figures: &StoreFigures) {
         self.store.set(figures);

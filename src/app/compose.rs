@@ -63,6 +63,8 @@ pub(super) fn state(
     let templates = Arc::new(templates);
     let limits = Arc::new(Limits::new(&config.limits, Arc::clone(clock), random)?);
     let metrics = Arc::new(Metrics::new(Action::ALL.map(Action::name))?);
+    let counted = Arc::clone(&metrics);
+    store.observe_syncs(move |took| counted.synced(took));
     let server_name = &config.server.name;
     let validation = Validation::new(
         ValidationParts {
