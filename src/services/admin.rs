@@ -15,8 +15,9 @@ pub use self::keys::KeyError;
 use crate::clock::Clock;
 use crate::random::{Random, RandomError};
 use crate::signing::ServerKeys;
+pub use crate::storage::erase::{Erased, Person};
 use crate::storage::tables::{Accounts, AssociationRecord, Associations, Sessions, Table};
-use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations};
+use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations, erase};
 use crate::types::{AccessTokenHash, KeyId, KeyState, ServerName, ThreePid, Timestamp, UserId};
 
 /// How many rows one answer lists at most, and one step of a change takes.
@@ -77,6 +78,11 @@ pub enum AdminRequest {
     },
     /// Bring in another pepper for lookups.
     PepperRotate,
+    /// Erase all that is stored on a person.
+    Erase {
+        /// Whose.
+        person: Person,
+    },
 }
 
 /// What is unbound.
@@ -136,6 +142,8 @@ pub enum AdminAnswer {
     },
     /// The keys, after whatever was asked for.
     Keys(Vec<KeyInfo>),
+    /// To [`AdminRequest::Erase`]: how much there was.
+    Erased(Erased),
     /// To [`AdminRequest::PepperRotate`].
     Pepper {
         /// Until when the previous one answers.
@@ -342,6 +350,15 @@ impl Admin {
                 let previous_until = self.rotate_pepper().await?;
                 audit(actor, "brought in another pepper");
                 AdminAnswer::Pepper { previous_until }
+            }
+            AdminRequest::Erase { person } => {
+                let whom = match &person {
+                    Person::ThreePid(threepid) => threepid.masked(),
+                    Person::User(mxid) => mxid.to_string(),
+                };
+                // Also what is not finished, such as on a full disk, leaves a line.
+                audit(actor, &format!("erases what is stored on {whom}"));
+                AdminAnswer::Erased(erase::erase(&self.parts.store, person).await?)
             }
         })
     }
