@@ -310,7 +310,19 @@ impl Store {
     /// # Errors
     /// When it cannot be written; an incomplete copy is not taken for a whole one.
     pub async fn backup(&self, to: PathBuf) -> Result<u64, MaintenanceError> {
-        self.0.keeper.backup(to).await
+        self.backup_watched(to, |_| {}).await
+    }
+
+    /// [`Self::backup`], which now and then tells `watch` how many rows are written. It must not wait.
+    ///
+    /// # Errors
+    /// As [`Self::backup`].
+    pub async fn backup_watched(
+        &self,
+        to: PathBuf,
+        watch: impl Fn(u64) + Send + 'static,
+    ) -> Result<u64, MaintenanceError> {
+        self.0.keeper.backup(to, Box::new(watch)).await
     }
 
     /// Has `observe` called from now on with how long the disk took for each group of changes, by the thread that writes:

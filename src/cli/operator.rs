@@ -1,5 +1,6 @@
 //! The commands on what a server holds: over its socket while it runs, on the store itself while it does not.
 
+mod bar;
 mod connection;
 mod show;
 

@@ -9,6 +9,7 @@ impl Config {
     }
 
     /// Every key there is, which a test makes sure of, and whether it differs.
+    #[expect(clippy::too_many_lines, reason = "a list of keys")]
     fn compare(&self, other: &Self) -> Vec<(&'static str, bool)> {
         vec![
             ("server.name", self.server.name != other.server.name),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use self::keys::KeyError;
 use crate::clock::Clock;
@@ -151,6 +151,15 @@ pub enum AdminAnswer {
     },
 }
 
+/// How far long work has come, in rows of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// So many are done.
+    pub done: u64,
+    /// There will be about so many.
+    pub of: u64,
+}
+
 /// What the server is and holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -285,6 +294,20 @@ impl Admin {
         request: AdminRequest,
         actor: &str,
     ) -> Result<AdminAnswer, AdminError> {
+        self.execute_watched(request, actor, watch::Sender::new(Progress::default()))
+            .await
+    }
+
+    /// [`Self::execute`], which tells `watched` how far long work has come.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub async fn execute_watched(
+        &self,
+        request: AdminRequest,
+        actor: &str,
+        watched: watch::Sender<Progress>,
+    ) -> Result<AdminAnswer, AdminError> {
         Ok(match request {
             AdminRequest::Status => AdminAnswer::Status(self.status()?),
             AdminRequest::AssociationsList {
@@ -323,7 +346,7 @@ impl Admin {
                 if !to.is_absolute() {
                     return Err(AdminError::RelativePath);
                 }
-                let changes = self.parts.store.backup(to.clone()).await?;
+                let changes = self.backup(to.clone(), watched).await?;
                 audit(actor, &format!("wrote a backup into {}", to.display()));
                 let AdminParts {
                     key_file,
@@ -390,6 +413,19 @@ impl Admin {
             index_bytes: stats.index_bytes,
             snapshot_made: millis.map(Timestamp::from_millis),
         })
+    }
+
+    async fn backup(
+        &self,
+        to: PathBuf,
+        watched: watch::Sender<Progress>,
+    ) -> Result<u64, MaintenanceError> {
+        let store = &self.parts.store;
+        let of = store.stats()?.rows.iter().map(|(_, rows)| rows).sum();
+        let tell = move |done| {
+            watched.send_replace(Progress { done, of });
+        };
+        store.backup_watched(to, tell).await
     }
 
     async fn rotate_pepper(&self) -> Result<Timestamp, AdminError> {
