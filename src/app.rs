@@ -197,7 +197,7 @@ impl App {
         let monitoring =
             listeners::monitoring(config.metrics.listen.as_ref(), passed.metrics, monitoring)?;
         let certificates = compose::certificates(&config, &deps, &state.metrics)?;
-        let reloader = compose::reloader(&config, &state, certificates.clone());
+        let reloader = compose::reloader(&state, certificates.clone());
         let reloader = Arc::new(reloader);
         let listening = listeners::public(&config, state, passed.public, certificates.as_ref())?;
         if let Some(certificates) = &certificates {

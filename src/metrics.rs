@@ -321,6 +321,11 @@ impl Metrics {
         self.certificate_ends.set(seconds);
     }
 
+    /// Counts a group of changes that the disk took so long for.
+    pub fn synced(&self, took: Duration) {
+        self.store.synced(took);
+    }
+
     /// Takes over what the store is like now.
     pub fn store(&self, figures: &StoreFigures) {
         self.store.set(figures);

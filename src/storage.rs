@@ -123,8 +123,6 @@ pub struct StoreStats {
     pub sequence: u64,
     /// How many groups were written since the store was opened.
     pub groups: u64,
-    /// How long the disk took for the last one.
-    pub last_sync: Duration,
     /// How many bytes the journal takes.
     pub journal_bytes: u64,
     /// How many bytes the snapshots take.
@@ -263,6 +261,14 @@ impl Store {
         self.0.view.read(query)
     }
 
+    /// Whether a change could be written now. A closure that changes nothing would not tell: it does not reach the disk.
+    ///
+    /// # Errors
+    /// Why it could not: the disk is full, a sync or the index failed, or the store is closing.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.0.writer.probe().await
+    }
+
     fn lookup_tables(&self) -> Arc<LookupTables> {
         Arc::clone(self.0.view.lookup())
     }
@@ -304,7 +310,26 @@ impl Store {
     /// # Errors
     /// When it cannot be written; an incomplete copy is not taken for a whole one.
     pub async fn backup(&self, to: PathBuf) -> Result<u64, MaintenanceError> {
-        self.0.keeper.backup(to).await
+        self.backup_watched(to, |_| {}).await
+    }
+
+    /// [`Self::backup`], which now and then tells `watch` how many rows are written. It must not wait.
+    ///
+    /// # Errors
+    /// As [`Self::backup`].
+    pub async fn backup_watched(
+        &self,
+        to: PathBuf,
+        watch: impl Fn(u64) + Send + 'static,
+    ) -> Result<u64, MaintenanceError> {
+        self.0.keeper.backup(to, Box::new(watch)).await
+    }
+
+    /// Has `observe` called from now on with how long the disk took for each group of changes, by the thread that writes:
+    /// it must neither wait nor use the store. Only the first one that is given here is called.
+    pub fn observe_syncs(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        // Whoever comes second would not be told more than the first.
+        let _ = self.0.counters.on_sync.set(Box::new(observe));
     }
 
     /// What the store holds and how it is doing.
@@ -329,9 +354,6 @@ impl Store {
                 .collect(),
             sequence: inner.counters.sequence.load(Ordering::Relaxed),
             groups: inner.counters.frames.load(Ordering::Relaxed),
-            last_sync: Duration::from_micros(
-                inner.counters.last_sync_micros.load(Ordering::Relaxed),
-            ),
             journal_bytes: listing
                 .segments
                 .iter()

@@ -1,11 +1,13 @@
 //! The way of the operator's commands: a unix socket while the server runs, the store itself while it does not.
 //!
 //! A client sends a JSON object a line, `{"version":1,"request":{…}}`, and gets one for each:
-//! `{"version":1,"ok":{…}}` or `{"version":1,"error":"…"}`.
+//! `{"version":1,"ok":{…}}` or `{"version":1,"error":"…"}`. Before that, long work says how far it has come, in lines of the
+//! form `{"version":1,"progress":{"done":4096,"of":100000}}`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::sockets::{SocketError, SocketFile, UnixSocket};
 use super::{Deps, Keys, StartError, open_store};
 use crate::config::Config;
-use crate::services::admin::{Admin, AdminAnswer, AdminError, AdminParts, AdminRequest};
+use crate::services::admin::{Admin, AdminAnswer, AdminError, AdminParts, AdminRequest, Progress};
 use crate::signing::ServerKeys;
 use crate::storage::{self, Store};
 
@@ -107,10 +110,12 @@ pub struct Reply {
     pub outcome: Outcome,
 }
 
-/// An answer, or one sentence why not.
+/// An answer, or one sentence why not; or that both are still to come.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// The command is being carried out.
+    Progress(Progress),
     /// The command was carried out.
     Ok(AdminAnswer),
     /// It was not.
@@ -163,12 +168,18 @@ impl Offline {
         })
     }
 
-    /// Carries a command out.
+    /// Carries a command out, and tells `watched` how far it has come.
     ///
     /// # Errors
     /// One sentence for the operator.
-    pub async fn execute(&self, request: AdminRequest) -> Result<AdminAnswer, AdminError> {
-        self.admin.execute(request, &self.actor).await
+    pub async fn execute(
+        &self,
+        request: AdminRequest,
+        watched: watch::Sender<Progress>,
+    ) -> Result<AdminAnswer, AdminError> {
+        self.admin
+            .execute_watched(request, &self.actor, watched)
+            .await
     }
 }
 
@@ -243,7 +254,19 @@ async fn hear(stream: UnixStream, admin: Arc<Admin>) {
         if !matches!(read, Ok(Ok(1..))) {
             return;
         }
-        let outcome = answer(&line, &admin, &actor).await;
+        let (watched, mut progress) = watch::channel(Progress::default());
+        let mut answering = pin!(answer(&line, &admin, &actor, watched));
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                Ok(()) = progress.changed() => {
+                    let line = to_line(Outcome::Progress(*progress.borrow_and_update()));
+                    // The work goes on also if nobody is there any more.
+                    let _ = writing.write_all(&line).await;
+                }
+                outcome = &mut answering => break outcome,
+            }
+        };
         // What follows a line that is none cannot be told apart from it.
         let last = !line.ends_with(b"\n");
         if writing.write_all(&to_line(outcome)).await.is_err() || last {
@@ -252,7 +275,12 @@ async fn hear(stream: UnixStream, admin: Arc<Admin>) {
     }
 }
 
-async fn answer(line: &[u8], admin: &Admin, actor: &str) -> Outcome {
+async fn answer(
+    line: &[u8],
+    admin: &Admin,
+    actor: &str,
+    watched: watch::Sender<Progress>,
+) -> Outcome {
     let Ok(call) = serde_json::from_slice::<Call>(line) else {
         return Outcome::Error(format!(
             "expected {{\"version\":{PROTOCOL},\"request\":{{…}}}} on one line"
@@ -269,7 +297,7 @@ async fn answer(line: &[u8], admin: &Admin, actor: &str) -> Outcome {
     let Ok(request) = serde_json::from_value::<AdminRequest>(call.request) else {
         return Outcome::Error("the server does not know this command".to_owned());
     };
-    match admin.execute(request, actor).await {
+    match admin.execute_watched(request, actor, watched).await {
         Ok(answer) => Outcome::Ok(answer),
         Err(error) => Outcome::Error(error.to_string()),
     }

@@ -1,6 +1,6 @@
 //! The parts of a server, put together from its configuration.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
@@ -54,11 +54,7 @@ pub fn sms(config: &Config, deps: &Deps) -> Result<Sms, StartError> {
 }
 
 /// The parts of a server that take a new configuration.
-pub(super) fn reloader(
-    config: &Config,
-    state: &State,
-    certificates: Option<Arc<Certificates>>,
-) -> Reloader {
+pub(super) fn reloader(state: &State, certificates: Option<Arc<Certificates>>) -> Reloader {
     Reloader {
         limits: Arc::clone(&state.limits),
         templates: Arc::clone(&state.templates),
@@ -67,7 +63,6 @@ pub(super) fn reloader(
         terms: Arc::clone(&state.terms),
         metrics: Arc::clone(&state.metrics),
         certificates,
-        running: Mutex::new(config.clone()),
     }
 }
 
@@ -97,6 +92,8 @@ pub(super) fn state(
     let templates = Arc::new(templates);
     let limits = Arc::new(Limits::new(&config.limits, Arc::clone(clock), random)?);
     let metrics = Arc::new(Metrics::new(Action::ALL.map(Action::name))?);
+    let counted = Arc::clone(&metrics);
+    store.observe_syncs(move |took| counted.synced(took));
     let server_name = &config.server.name;
     let validation = Validation::new(
         ValidationParts {

@@ -1,4 +1,4 @@
-//! `bindery restore` and `bindery compact`: work on a store that no server has open.
+//! `bindery restore`, `bindery salvage` and `bindery compact`: work on a store that no server has open.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use clap::Subcommand;
 use super::{CliError, say};
 use crate::app::{self, OfflineError};
 use crate::config::Config;
-use crate::storage::OpenError;
 use crate::storage::maintenance::{self, CompactError};
+use crate::storage::{JournalError, OpenError};
 
 /// Work on a whole store.
 #[derive(Debug, Clone, Subcommand)]
@@ -19,6 +19,13 @@ pub enum Maintenance {
         /// The folder of the backup
         #[arg(value_name = "DIR")]
         from: PathBuf,
+    },
+    /// Say what of a damaged store can be kept and what would be lost, and with --accept-loss go on without the rest
+    #[command(after_help = "Examples:\n  bindery salvage\n  bindery salvage --accept-loss")]
+    Salvage {
+        /// Do it: keep what is intact, and move the damaged files aside
+        #[arg(long)]
+        accept_loss: bool,
     },
     /// Make the store as small as it can be, while no server runs
     #[command(after_help = "Example:\n  bindery compact")]
@@ -67,8 +74,52 @@ impl From<CompactError> for MaintenanceError {
 pub fn run(work: &Maintenance, config: &Config) -> Result<(), CliError> {
     match work {
         Maintenance::Restore { from } => restore(from, config),
+        Maintenance::Salvage { accept_loss } => salvage(*accept_loss, config),
         Maintenance::Compact => compact(config),
     }
+}
+
+/// Looks first in any case, so that a store without damage is left alone.
+fn salvage(accept_loss: bool, config: &Config) -> Result<(), CliError> {
+    let store = &config.store;
+    app::check_store(&store.path).map_err(MaintenanceError::from)?;
+    let found = maintenance::salvage(store, true).map_err(MaintenanceError::from)?;
+    let Some(damage) = found.damage else {
+        return say("Nothing is damaged, so there is nothing to salvage.");
+    };
+    say(&format!("{damage}."))?;
+    say(&loss(&damage, found.sequence))?;
+    if !accept_loss {
+        return say(
+            "Nothing was changed. A backup that is newer than that is the better way; without one, run \
+             `bindery salvage --accept-loss`.",
+        );
+    }
+    let saved = maintenance::salvage(store, false).map_err(MaintenanceError::from)?;
+    let kept_in = saved.kept_in.unwrap_or_default();
+    say(&format!(
+        "{} now holds everything up to change {}; the damaged files are in {}.",
+        store.path.display(),
+        saved.sequence,
+        kept_in.display()
+    ))
+}
+
+/// What is kept and what is not.
+fn loss(damage: &JournalError, intact: u64) -> String {
+    let lost = match damage {
+        JournalError::Digest { .. } => {
+            return format!(
+                "All rows up to change {intact} can be kept, but some are not what was written."
+            );
+        }
+        JournalError::Damaged { later, .. } => format!("that and at least {later} later changes"),
+        _ => "whatever came after it".to_owned(),
+    };
+    format!(
+        "Everything up to change {intact} can be kept. Lost would be {lost}: what was bound by them is gone, and what was \
+         unbound is bound again."
+    )
 }
 
 fn restore(from: &Path, config: &Config) -> Result<(), CliError> {

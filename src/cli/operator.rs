@@ -1,5 +1,6 @@
 //! The commands on what a server holds: over its socket while it runs, on the store itself while it does not.
 
+mod bar;
 mod connection;
 mod show;
 
@@ -12,10 +13,10 @@ pub use self::connection::ConnectionError;
 use self::show::Show;
 use super::CliError;
 use crate::config::Config;
-use crate::services::admin::{AccountTarget, AdminAnswer, AdminRequest, AssociationTarget};
+use crate::services::admin::{AccountTarget, AdminAnswer, AdminRequest, AssociationTarget, Person};
 use crate::types::{Invalid, KeyId, Medium, ServerName, ThreePid, UserId};
 
-/// `bindery status`, `associations`, `accounts`, `keys` and `pepper`.
+/// `bindery status`, `associations`, `accounts`, `keys`, `backup`, `pepper` and `erase`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Operator {
     /// Show what the server is and holds
@@ -40,6 +41,12 @@ pub enum Operator {
     /// Change the pepper that addresses are hashed with in lookups
     #[command(subcommand)]
     Pepper(Pepper),
+    /// Erase all that is stored on a person: of a user, or of an address
+    #[command(
+        after_help = "Examples:\n  bindery erase --user @alice:example.org\n  \
+                            bindery erase --address email alice@example.org"
+    )]
+    Erase(Whom),
 }
 
 /// `bindery associations`.
@@ -118,6 +125,18 @@ pub struct Whose {
     /// Those of all users of this homeserver
     #[arg(long, value_name = "NAME", value_parser = server)]
     homeserver: Option<ServerName>,
+}
+
+/// Whose data is erased.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Whom {
+    /// This user, with the sessions of its addresses
+    #[arg(long, value_name = "MXID", value_parser = user)]
+    user: Option<UserId>,
+    /// This address: MEDIUM is `email` or `msisdn`
+    #[arg(long, num_args = 2, value_names = ["MEDIUM", "ADDRESS"])]
+    address: Vec<String>,
 }
 
 /// `bindery keys`.
@@ -237,11 +256,21 @@ impl Operator {
             Self::Keys(Keys::Rotate) => AdminRequest::KeysRotate,
             Self::Keys(Keys::Revoke { key }) => AdminRequest::KeysRevoke { key },
             Self::Pepper(Pepper::Rotate) => AdminRequest::PepperRotate,
+            Self::Erase(Whom { user, address }) => {
+                let person = match threepid(&address)? {
+                    Some(threepid) => Some(Person::ThreePid(threepid)),
+                    None => user.map(Person::User),
+                };
+                AdminRequest::Erase {
+                    person: person.ok_or(CliError::Address(WHOM))?,
+                }
+            }
         })
     }
 }
 
 const ADDRESS: Invalid = Invalid::expecting("`email` or `msisdn`, then an address");
+const WHOM: Invalid = Invalid::expecting("a user or an address");
 const WHOSE: Invalid = Invalid::expecting("a user or a homeserver");
 
 /// A medium and an address, or nothing.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::CliError;
 use super::logging::Logging;
 use crate::app::{App, Deps, Passed, Reloader, StartError, Stop};
-use crate::config::{Config, Environment, Loaded};
+use crate::config::{Config, Environment, Loaded, Said};
 
 /// Serves. The first SIGTERM or SIGINT stops gracefully, a second one at once; SIGHUP reads the configuration again.
 /// `named` is the file of the command line.
@@ -41,7 +41,13 @@ pub fn run(loaded: Loaded, named: Option<PathBuf>, logging: Logging) -> Result<(
         }
         let passed = Passed::to_process().map_err(StartError::from)?;
         let app = App::build_on(passed, loaded.config, Deps::system()).await?;
-        let reloads = tokio::spawn(reload_on(hangups, app.reloader(), named, logging));
+        let reloads = tokio::spawn(reload_on(
+            hangups,
+            app.reloader(),
+            loaded.said,
+            named,
+            logging,
+        ));
         let ended = app.run(stopping).await;
         signals.abort();
         reloads.abort();
@@ -52,6 +58,7 @@ pub fn run(loaded: Loaded, named: Option<PathBuf>, logging: Logging) -> Result<(
 async fn reload_on(
     mut hangups: Signal,
     reloader: Weak<Reloader>,
+    started: Said,
     named: Option<PathBuf>,
     logging: Logging,
 ) {
@@ -59,9 +66,9 @@ async fn reload_on(
         let Some(reloader) = reloader.upgrade() else {
             return;
         };
-        let (named, logging) = (named.clone(), logging.clone());
+        let (started, named, logging) = (started.clone(), named.clone(), logging.clone());
         let done = tokio::task::spawn_blocking(move || {
-            reload(&reloader, named.as_deref(), &logging);
+            reload(&reloader, &started, named.as_deref(), &logging);
         });
         if let Err(error) = done.await {
             log::error!("the configuration could not be reloaded: {error}");
@@ -69,16 +76,18 @@ async fn reload_on(
     }
 }
 
-fn reload(reloader: &Reloader, named: Option<&Path>, logging: &Logging) {
+fn reload(reloader: &Reloader, started: &Said, named: Option<&Path>, logging: &Logging) {
     let now = NotifyState::monotonic_usec_now();
     let begins = now.map(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
     let carried_out = match read(reloader, named) {
-        Ok((config, waiting)) => {
+        Ok(Loaded { config, said, .. }) => {
             logging.set_level(&config.log.level);
             log::info!("the configuration was read again");
             for advice in config.advice() {
                 log::warn!("{advice}");
             }
+            let mut waiting = started.differences(&said);
+            waiting.retain(|key| !reloader.takes(key));
             if !waiting.is_empty() {
                 log::warn!(
                     "changed, but only from the next start on: {}",
@@ -100,11 +109,11 @@ fn reload(reloader: &Reloader, named: Option<&Path>, logging: &Logging) {
     }
 }
 
-fn read(reloader: &Reloader, named: Option<&Path>) -> Result<(Config, Vec<&'static str>), String> {
+fn read(reloader: &Reloader, named: Option<&Path>) -> Result<Loaded, String> {
     let loaded = Config::load(named, &Environment::of_process())
         .map_err(|error| error.to_string().replace('\n', "; "))?;
-    let waiting = reloader
+    reloader
         .reload(&loaded.config)
         .map_err(|error| error.to_string())?;
-    Ok((loaded.config, waiting))
+    Ok(loaded)
 }

@@ -8,7 +8,7 @@ use super::file::File;
 use super::reader::Reader;
 use super::{
     Accounts, Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup,
-    Metrics, Problem, Server, Sessions, Sms, Store, Templates, Terms, Tls,
+    Metrics, Problem, Said, Server, Sessions, Sms, Store, Templates, Terms, Tls,
 };
 
 /// Where a file is looked for when none is named.
@@ -21,6 +21,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file that was read; none when there is none and the built-in defaults hold.
     pub file: Option<PathBuf>,
+    /// What it says, to compare with what it says later.
+    pub said: Said,
 }
 
 /// The configuration cannot be used.
@@ -85,15 +87,11 @@ impl Config {
         };
         let mut reader = Reader::new(file.as_ref(), environment);
         let config = Self::read(&mut reader);
-        let problems = reader.into_problems();
-        if problems.is_empty() {
-            Ok(Loaded {
-                config,
-                file: found.map(|(path, _)| path),
-            })
-        } else {
-            Err(LoadError::Wrong(problems))
-        }
+        Ok(Loaded {
+            config,
+            said: reader.finish().map_err(LoadError::Wrong)?,
+            file: found.map(|(path, _)| path),
+        })
     }
 
     /// The dotted names of all keys, section by section.

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::environment::Environment;
 use super::file::File;
-use super::{Secret, values};
+use super::{Said, Secret, values};
 use crate::types::Invalid;
 
 /// One thing that is wrong with the configuration.
@@ -40,6 +40,7 @@ pub(super) struct Reader<'a> {
     sections: Vec<String>,
     keys: Vec<String>,
     problems: Vec<Problem>,
+    said: Said,
 }
 
 impl<'a> Reader<'a> {
@@ -50,6 +51,7 @@ impl<'a> Reader<'a> {
             sections: Vec::new(),
             keys: Vec::new(),
             problems: Vec::new(),
+            said: Said::default(),
         }
     }
 
@@ -82,13 +84,18 @@ impl<'a> Reader<'a> {
         self.keys
     }
 
-    /// Everything that was found wrong; what stands in the file or the environment and was never asked for too.
-    pub fn into_problems(mut self) -> Vec<Problem> {
+    /// What is said of the keys; if anything is wrong, all of it, and what stands in the file or the environment and was
+    /// never asked for too.
+    pub fn finish(mut self) -> Result<Said, Vec<Problem>> {
         if let Some(file) = self.file {
             self.refuse_unknown_keys(file, "", file.content());
         }
         self.refuse_unknown_variables();
-        self.problems
+        if self.problems.is_empty() {
+            Ok(self.said)
+        } else {
+            Err(self.problems)
+        }
     }
 
     fn refuse_unknown_keys(&mut self, file: &File, prefix: &str, table: &Table) {
@@ -175,12 +182,16 @@ impl<'a> Reader<'a> {
 
     /// The value of a key, if it has one and `parse` takes it.
     fn take<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, Invalid>) -> Option<T> {
-        let parsed = match self.environment.keys.get(&Environment::variable(key)) {
-            Some(setting) => setting
-                .text()
-                .ok_or(Invalid::expecting("UTF-8"))
-                .and_then(|text| in_variable(text, parse)),
-            None => parse(self.file?.get(key)?),
+        let parsed = if let Some(setting) = self.environment.keys.get(&Environment::variable(key)) {
+            let text = setting.text().ok_or(Invalid::expecting("UTF-8"));
+            text.and_then(|text| {
+                self.said.note(key, text);
+                in_variable(text, parse)
+            })
+        } else {
+            let value = self.file?.get(key)?;
+            self.said.note(key, &value.to_string());
+            parse(value)
         };
         match parsed {
             Ok(value) => Some(value),
@@ -302,6 +313,7 @@ impl Section<'_, '_> {
             Ok(content) => {
                 let line = content.expose().trim_end_matches(['\r', '\n']);
                 if !line.is_empty() && !line.contains(char::is_control) {
+                    self.reader.said.note(key, line);
                     return Some(Secret::new(line.to_owned()));
                 }
                 "it must hold one line".to_owned()

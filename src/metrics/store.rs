@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, IntCounter, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGaugeVec, Opts, Registry};
 
 use super::{MetricsError, register};
+
+/// The upper bounds of the histogram of syncs, in seconds: from a good solid-state disk to one that is about to fail.
+const SYNC_LATENCIES: [f64; 12] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
+];
 
 /// What the store is like at the moment of a scrape.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,8 +24,6 @@ pub struct StoreFigures {
     pub index_bytes: u64,
     /// How many frames were written since the start.
     pub frames: u64,
-    /// How long the disk took for the last one.
-    pub last_sync: Duration,
     /// When the newest snapshot was made, since the epoch; none if there is none yet.
     pub snapshot_made: Option<Duration>,
 }
@@ -30,7 +33,7 @@ pub(super) struct StoreMetrics {
     rows: IntGaugeVec,
     bytes: IntGaugeVec,
     frames: IntCounter,
-    last_sync: Gauge,
+    syncs: Histogram,
     snapshot: Gauge,
 }
 
@@ -54,15 +57,25 @@ impl StoreMetrics {
                     "Groups of changes made durable since the start",
                 ),
             )?,
-            last_sync: gauge(
-                "bindery_store_last_sync_seconds",
-                "How long the disk took to make the last group durable",
+            syncs: register(
+                registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "bindery_store_sync_duration_seconds",
+                        "How long the disk took to make a group of changes durable",
+                    )
+                    .buckets(SYNC_LATENCIES.to_vec()),
+                ),
             )?,
             snapshot: gauge(
                 "bindery_store_snapshot_timestamp_seconds",
                 "When the newest snapshot was made; 0 while there is none",
             )?,
         })
+    }
+
+    pub(super) fn synced(&self, took: Duration) {
+        self.syncs.observe(took.as_secs_f64());
     }
 
     pub(super) fn set(&self, figures: &StoreFigures) {
@@ -79,7 +92,6 @@ impl StoreMetrics {
         }
         let counted = self.frames.get();
         self.frames.inc_by(figures.frames.saturating_sub(counted));
-        self.last_sync.set(figures.last_sync.as_secs_f64());
         let made = figures.snapshot_made.unwrap_or_default();
         self.snapshot.set(made.as_secs_f64());
     }

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use self::keys::KeyError;
 use crate::clock::Clock;
 use crate::random::{Random, RandomError};
 use crate::signing::ServerKeys;
+pub use crate::storage::erase::{Erased, Person};
 use crate::storage::tables::{Accounts, AssociationRecord, Associations, Sessions, Table};
-use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations};
+use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations, erase};
 use crate::types::{AccessTokenHash, KeyId, KeyState, ServerName, ThreePid, Timestamp, UserId};
 
 /// How many rows one answer lists at most, and one step of a change takes.
@@ -77,6 +78,11 @@ pub enum AdminRequest {
     },
     /// Bring in another pepper for lookups.
     PepperRotate,
+    /// Erase all that is stored on a person.
+    Erase {
+        /// Whose.
+        person: Person,
+    },
 }
 
 /// What is unbound.
@@ -136,11 +142,22 @@ pub enum AdminAnswer {
     },
     /// The keys, after whatever was asked for.
     Keys(Vec<KeyInfo>),
+    /// To [`AdminRequest::Erase`]: how much there was.
+    Erased(Erased),
     /// To [`AdminRequest::PepperRotate`].
     Pepper {
         /// Until when the previous one answers.
         previous_until: Timestamp,
     },
+}
+
+/// How far long work has come, in rows of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// So many are done.
+    pub done: u64,
+    /// There will be about so many.
+    pub of: u64,
 }
 
 /// What the server is and holds.
@@ -277,6 +294,20 @@ impl Admin {
         request: AdminRequest,
         actor: &str,
     ) -> Result<AdminAnswer, AdminError> {
+        self.execute_watched(request, actor, watch::Sender::new(Progress::default()))
+            .await
+    }
+
+    /// [`Self::execute`], which tells `watched` how far long work has come.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub async fn execute_watched(
+        &self,
+        request: AdminRequest,
+        actor: &str,
+        watched: watch::Sender<Progress>,
+    ) -> Result<AdminAnswer, AdminError> {
         Ok(match request {
             AdminRequest::Status => AdminAnswer::Status(self.status()?),
             AdminRequest::AssociationsList {
@@ -315,7 +346,7 @@ impl Admin {
                 if !to.is_absolute() {
                     return Err(AdminError::RelativePath);
                 }
-                let changes = self.parts.store.backup(to.clone()).await?;
+                let changes = self.backup(to.clone(), watched).await?;
                 audit(actor, &format!("wrote a backup into {}", to.display()));
                 let AdminParts {
                     key_file,
@@ -342,6 +373,15 @@ impl Admin {
                 let previous_until = self.rotate_pepper().await?;
                 audit(actor, "brought in another pepper");
                 AdminAnswer::Pepper { previous_until }
+            }
+            AdminRequest::Erase { person } => {
+                let whom = match &person {
+                    Person::ThreePid(threepid) => threepid.masked(),
+                    Person::User(mxid) => mxid.to_string(),
+                };
+                // Also what is not finished, such as on a full disk, leaves a line.
+                audit(actor, &format!("erases what is stored on {whom}"));
+                AdminAnswer::Erased(erase::erase(&self.parts.store, person).await?)
             }
         })
     }
@@ -373,6 +413,19 @@ impl Admin {
             index_bytes: stats.index_bytes,
             snapshot_made: millis.map(Timestamp::from_millis),
         })
+    }
+
+    async fn backup(
+        &self,
+        to: PathBuf,
+        watched: watch::Sender<Progress>,
+    ) -> Result<u64, MaintenanceError> {
+        let store = &self.parts.store;
+        let of = store.stats()?.rows.iter().map(|(_, rows)| rows).sum();
+        let tell = move |done| {
+            watched.send_replace(Progress { done, of });
+        };
+        store.backup_watched(to, tell).await
     }
 
     async fn rotate_pepper(&self) -> Result<Timestamp, AdminError> {

@@ -34,7 +34,7 @@ impl Health {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(NotReady::Stopping);
         }
-        Ok(self.store.write(|_| Ok::<(), StoreError>(())).await?)
+        Ok(self.store.check_writable().await?)
     }
 
     /// What the store is like now. Blocks on the file system.
@@ -50,7 +50,6 @@ impl Health {
             snapshot_bytes: stats.snapshot_bytes,
             index_bytes: stats.index_bytes,
             frames: stats.groups,
-            last_sync: stats.last_sync,
             snapshot_made: made.and_then(|made| made.duration_since(UNIX_EPOCH).ok()),
         })
     }

@@ -1,5 +1,9 @@
 //! Erasing all that is stored on a person.
 
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
 use super::tables::{
     AcceptedTerms, AccountsByUser, Associations, AssociationsByUser, Budget, Budgets,
     InvitationPlace, InvitationRecord, InvitationState, Invitations, OutboxItem, OutboxPlace,
@@ -12,16 +16,18 @@ use crate::storage::codec::Key as _;
 use crate::types::{Sid, ThreePid, UserId};
 
 /// Whose data is erased.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Person {
-    /// Everything on a Matrix user.
+    /// Everything on a Matrix user, with the sessions of the addresses that are bound to it.
     User(UserId),
     /// Everything on an address.
+    #[serde(rename = "threepid")]
     ThreePid(ThreePid),
 }
 
 /// What was erased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Erased {
     /// Associations.
     pub associations: u64,
@@ -42,22 +48,28 @@ const STEP: usize = 256;
 /// # Errors
 /// When the store fails; what was erased stays erased, and erasing again finishes the work.
 pub async fn erase(store: &Store, person: Person) -> Result<Erased, MaintenanceError> {
-    let mut erased = Erased::default();
-    let of_user = match &person {
-        Person::User(mxid) => mxid.clone(),
-        Person::ThreePid(threepid) => {
-            erased = of_threepid(store, threepid).await?;
-            erased.invitations = invitations_of(store, &person).await?;
-            outgoing_of(store, &person).await?;
-            store.forget_deleted().await?;
-            return Ok(erased);
-        }
+    let mut erased = match &person {
+        Person::User(mxid) => of_user(store, mxid.clone()).await?,
+        Person::ThreePid(threepid) => of_threepid(store, threepid.clone()).await?,
+    };
+    erased.invitations = invitations_of(store, &person).await?;
+    outgoing_of(store, &person).await?;
+    store.forget_deleted().await?;
+    Ok(erased)
+}
+
+async fn of_user(store: &Store, mxid: UserId) -> Result<Erased, StoreError> {
+    // Sessions go first: which addresses they belong to is known only as long as these are bound.
+    let bound = store.read(|tx| associations::of_user(tx, &mxid, None, usize::MAX))?;
+    let mut erased = Erased {
+        sessions: sessions_of(store, bound.into_iter().collect()).await?,
+        ..Erased::default()
     };
     loop {
-        let mxid = of_user.clone();
+        let of = mxid.clone();
         let step = store
             .write(move |tx| -> Result<u64, StoreError> {
-                let rows = tx.scan::<AssociationsByUser>(&mxid.to_bytes(), None, STEP)?;
+                let rows = tx.scan::<AssociationsByUser>(&of.to_bytes(), None, STEP)?;
                 for ((mxid, threepid), _) in &rows {
                     associations::remove(tx, threepid, mxid)?;
                     tx.delete::<AssociationsByUser>(&(mxid.clone(), threepid.clone()))?;
@@ -71,10 +83,10 @@ pub async fn erase(store: &Store, person: Person) -> Result<Erased, MaintenanceE
         erased.associations += step;
     }
     loop {
-        let mxid = of_user.clone();
+        let of = mxid.clone();
         let step = store
             .write(move |tx| -> Result<u64, StoreError> {
-                let places = accounts::places(tx, Some(&mxid), None, STEP)?;
+                let places = accounts::places(tx, Some(&of), None, STEP)?;
                 for place in &places {
                     accounts::remove(tx, &place.1)?;
                     tx.delete::<AccountsByUser>(place)?;
@@ -87,31 +99,36 @@ pub async fn erase(store: &Store, person: Person) -> Result<Erased, MaintenanceE
         }
         erased.accounts += step;
     }
-    let mxid = of_user.clone();
     store
         .write(move |tx| tx.delete::<AcceptedTerms>(&mxid))
         .await?;
-    erased.invitations = invitations_of(store, &person).await?;
-    outgoing_of(store, &person).await?;
-    store.forget_deleted().await?;
     Ok(erased)
 }
 
-async fn of_threepid(store: &Store, threepid: &ThreePid) -> Result<Erased, MaintenanceError> {
-    let of = threepid.clone();
+async fn of_threepid(store: &Store, threepid: ThreePid) -> Result<Erased, StoreError> {
+    let sessions = sessions_of(store, BTreeSet::from([threepid.clone()])).await?;
     let associations = store
         .write(move |tx| -> Result<u64, StoreError> {
-            let Some(record) = tx.get::<Associations>(&of)? else {
+            let Some(record) = tx.get::<Associations>(&threepid)? else {
                 return Ok(0);
             };
-            associations::remove(tx, &of, &record.mxid)?;
+            associations::remove(tx, &threepid, &record.mxid)?;
             Ok(1)
         })
         .await?;
-    let mut erased = Erased {
+    Ok(Erased {
         associations,
+        sessions,
         ..Erased::default()
-    };
+    })
+}
+
+/// Erases all sessions of some addresses, and what was counted for them; answers how many sessions there were.
+async fn sessions_of(store: &Store, threepids: BTreeSet<ThreePid>) -> Result<u64, StoreError> {
+    if threepids.is_empty() {
+        return Ok(0);
+    }
+    let mut erased = 0;
     // Sessions that were replaced by newer ones are found only by looking at all of them.
     let mut after: Option<Sid> = None;
     loop {
@@ -122,23 +139,25 @@ async fn of_threepid(store: &Store, threepid: &ThreePid) -> Result<Erased, Maint
         after = Some(last.clone());
         let sids: Vec<Sid> = rows
             .into_iter()
-            .filter(|(_, record)| record.threepid == *threepid)
+            .filter(|(_, record)| threepids.contains(&record.threepid))
             .map(|(sid, _)| sid)
             .collect();
         if !sids.is_empty() {
-            erased.sessions += store.write(move |tx| remove_sessions(tx, &sids)).await?;
+            erased += store.write(move |tx| remove_sessions(tx, &sids)).await?;
         }
     }
-    let of = threepid.clone();
-    store
-        .write(move |tx| -> Result<(), StoreError> {
-            for (key, _) in tx.scan::<SessionsByThreePid>(&of.to_bytes(), None, usize::MAX)? {
-                tx.delete::<SessionsByThreePid>(&key)?;
-            }
-            tx.delete::<Budgets>(&Budget::CodesFor(of.clone()))?;
-            tx.delete::<Budgets>(&Budget::WrongCodesFor(of.clone()))
-        })
-        .await?;
+    for threepid in threepids {
+        store
+            .write(move |tx| -> Result<(), StoreError> {
+                let rows = tx.scan::<SessionsByThreePid>(&threepid.to_bytes(), None, usize::MAX)?;
+                for (key, _) in rows {
+                    tx.delete::<SessionsByThreePid>(&key)?;
+                }
+                tx.delete::<Budgets>(&Budget::CodesFor(threepid.clone()))?;
+                tx.delete::<Budgets>(&Budget::WrongCodesFor(threepid.clone()))
+            })
+            .await?;
+    }
     Ok(erased)
 }
 

@@ -21,8 +21,11 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The journal or a snapshot is not what was written.
-    #[error(transparent)]
+    #[error("{0}{way_out}", way_out = .0.way_out())]
     Journal(#[from] JournalError),
+    /// A backup is not what was written.
+    #[error("the backup cannot be used: {0}")]
+    Backup(#[source] JournalError),
     /// The index knows changes that the journal lacks.
     #[error(
         "the journal in {} ends with change {journal}, but change {index} was made and acknowledged: a part of the \
@@ -123,11 +126,7 @@ pub enum JournalError {
         found: u32,
     },
     /// A frame is damaged, and what it held cannot be told.
-    #[error(
-        "{} is damaged at byte {offset}: {reason}. Restore a backup, or salvage what stands before it: the changes up \
-         to {intact}; lost would be this one and at least {later} later ones",
-        file.display()
-    )]
+    #[error("{} is damaged at byte {offset}: {reason}", file.display())]
     Damaged {
         /// The file.
         file: PathBuf,
@@ -142,8 +141,7 @@ pub enum JournalError {
     },
     /// Files between others are missing.
     #[error(
-        "{} begins with change {found}, but {expected} is the next one: the files in between are missing. Put them \
-         back, restore a backup, or salvage the changes before {expected}",
+        "{} begins with change {found}, but {expected} is the next one: the files in between are missing",
         file.display()
     )]
     Gap {
@@ -155,10 +153,7 @@ pub enum JournalError {
         found: u64,
     },
     /// The journal's files after the last snapshot are gone.
-    #[error(
-        "{} holds no journal from change {expected} on: put the missing files back or restore a backup",
-        folder.display()
-    )]
+    #[error("{} holds no journal from change {expected} on", folder.display())]
     Missing {
         /// The folder.
         folder: PathBuf,
@@ -166,10 +161,10 @@ pub enum JournalError {
         expected: u64,
     },
     /// A file of another store.
-    #[error("{} belongs to another store, or to another life of this one: remove it or restore a backup", .0.display())]
+    #[error("{} belongs to another store, or to another life of this one", .0.display())]
     Foreign(PathBuf),
     /// A snapshot is damaged and no older one can stand in for it.
-    #[error("{} is damaged at byte {offset}: {reason}; restore a backup", file.display())]
+    #[error("{} is damaged at byte {offset}: {reason}", file.display())]
     Snapshot {
         /// The file.
         file: PathBuf,
@@ -179,7 +174,7 @@ pub enum JournalError {
         reason: &'static str,
     },
     /// All frames are intact, but the rows do not add up to the digest that was written with them.
-    #[error("the rows in {} do not add up to the digest of change {sequence}: salvage them, or restore a backup", folder.display())]
+    #[error("the rows in {} do not add up to the digest of change {sequence}", folder.display())]
     Digest {
         /// The folder.
         folder: PathBuf,
@@ -201,6 +196,34 @@ impl JournalError {
     pub(super) fn file(file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let file = file.into();
         |source| Self::File { file, source }
+    }
+
+    /// What an operator can do about it, to be said after it; nothing where there is nothing but to look at the disk.
+    fn way_out(&self) -> String {
+        match self {
+            Self::Damaged { intact, later, .. } => format!(
+                "; restore a backup, or see by `bindery salvage` what can be kept: the changes up to {intact}. Lost would \
+                 be the one after that and at least {later} later ones"
+            ),
+            Self::Gap { expected, .. } => format!(
+                "; put them back, restore a backup, or see by `bindery salvage` what can be kept: the changes before \
+                 {expected}"
+            ),
+            Self::Missing { .. } => "; put the missing files back, restore a backup, or see by `bindery salvage` what \
+                                     can be kept"
+                .to_owned(),
+            Self::Foreign(_) => "; put the right file back, restore a backup, or see by `bindery salvage` what can be kept"
+                .to_owned(),
+            Self::Snapshot { .. } => "; restore a backup".to_owned(),
+            Self::Digest { .. } => {
+                "; restore a backup, or keep the rows as they are by `bindery salvage`".to_owned()
+            }
+            Self::File { .. }
+            | Self::Newer { .. }
+            | Self::Index(_)
+            | Self::Random(_)
+            | Self::Closing => String::new(),
+        }
     }
 }
 

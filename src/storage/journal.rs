@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::changes::Changes;
 use super::digest::Digest;
@@ -43,12 +44,15 @@ pub(super) struct Journal {
 }
 
 /// What the writer did since the store was opened, for whoever wants to show it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Counters {
     pub(super) frames: AtomicU64,
     pub(super) sequence: AtomicU64,
-    pub(super) last_sync_micros: AtomicU64,
+    /// Called with how long the disk took for a group.
+    pub(super) on_sync: OnceLock<Observer>,
 }
+
+type Observer = Box<dyn Fn(Duration) + Send + Sync>;
 
 impl Journal {
     /// Makes the readable part of the last segment durable, as it may have been read from memory that never reached the
@@ -134,7 +138,8 @@ impl Journal {
         Ok(())
     }
 
-    fn check_space(&self) -> Result<(), AppendError> {
+    /// Whether the disk has the room without which nothing is added.
+    pub(super) fn check_space(&self) -> Result<(), AppendError> {
         let free = self
             .disk
             .free_space(self.folder.root())
@@ -168,11 +173,9 @@ impl Journal {
         self.segment.sync().map_err(|error| {
             AppendError::Failed(format!("its journal cannot be synced: {error}"))
         })?;
-        let took = self.clock.monotonic().saturating_sub(started).as_micros();
-        let took = u64::try_from(took).unwrap_or(u64::MAX);
-        self.counters
-            .last_sync_micros
-            .store(took, Ordering::Relaxed);
+        if let Some(observe) = self.counters.on_sync.get() {
+            observe(self.clock.monotonic().saturating_sub(started));
+        }
         Ok(())
     }
 

@@ -29,6 +29,12 @@ const OLDEST: Duration = Duration::from_hours(24);
 /// How many segments may stand after the newest snapshot.
 const SEGMENTS: usize = 32;
 
+/// How many rows pass until whoever waits for a backup is told.
+const TELL_EVERY: u64 = 4096;
+
+/// Told how many rows are written.
+pub(super) type Watch = Box<dyn Fn(u64) + Send>;
+
 /// What the thread is asked to do.
 enum Command {
     /// To look whether a snapshot is due, as a segment was ended.
@@ -38,7 +44,11 @@ enum Command {
     /// To make snapshots until nothing that was deleted is left in journal and snapshots.
     Forget(oneshot::Sender<Result<u64, MaintenanceError>>),
     /// To write a backup into a folder.
-    Backup(PathBuf, oneshot::Sender<Result<u64, MaintenanceError>>),
+    Backup(
+        PathBuf,
+        Watch,
+        oneshot::Sender<Result<u64, MaintenanceError>>,
+    ),
 }
 
 /// The way to the thread, which gives up what it does and ends when this is dropped.
@@ -107,8 +117,8 @@ impl Keeper {
         self.ask(Command::Forget).await
     }
 
-    pub(super) async fn backup(&self, to: PathBuf) -> Result<u64, MaintenanceError> {
-        self.ask(|reply| Command::Backup(to, reply)).await
+    pub(super) async fn backup(&self, to: PathBuf, watch: Watch) -> Result<u64, MaintenanceError> {
+        self.ask(|reply| Command::Backup(to, watch, reply)).await
     }
 
     async fn ask(
@@ -169,7 +179,9 @@ impl Work {
                 Ok(Command::Look) | Err(RecvTimeoutError::Timeout) => self.look_quietly(),
                 Ok(Command::Snapshot(reply)) => drop(reply.send(self.snapshot_now())),
                 Ok(Command::Forget(reply)) => drop(reply.send(self.forget())),
-                Ok(Command::Backup(to, reply)) => drop(reply.send(self.backup(&to))),
+                Ok(Command::Backup(to, watch, reply)) => {
+                    drop(reply.send(self.backup(&to, &*watch)));
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -286,7 +298,8 @@ impl Work {
         let (base, head) = merge::with_rows(&self.folder, sealed, |moment| {
             let (base, head) = (*moment.base(), moment.head());
             if head.sequence > base.head.sequence {
-                self.write_snapshot(&self.folder.snapshot(head.sequence), &moment)?;
+                let file = self.folder.snapshot(head.sequence);
+                self.write_snapshot(&file, &moment, &|_| {})?;
             }
             Ok((base, head))
         })?;
@@ -294,13 +307,23 @@ impl Work {
         Ok(head.sequence)
     }
 
-    fn write_snapshot(&self, file: &Path, moment: &Moment) -> Result<(), JournalError> {
+    fn write_snapshot(
+        &self,
+        file: &Path,
+        moment: &Moment,
+        watch: &dyn Fn(u64),
+    ) -> Result<(), JournalError> {
         let (history, head) = (moment.base().history, moment.head());
+        let mut rows = 0_u64;
         snapshot::write(&*self.disk, file, history, head, |out| {
             moment.rows(&self.folder, &mut |table, key, record| {
                 if self.closing.load(Ordering::Relaxed) {
                     return Err(JournalError::Closing);
                 }
+                if rows.is_multiple_of(TELL_EVERY) {
+                    watch(rows);
+                }
+                rows += 1;
                 out.row(table, key, record)
             })
         })
@@ -347,7 +370,7 @@ impl Work {
         Ok(snapshots.take(2).collect())
     }
 
-    fn backup(&self, to: &Path) -> Result<u64, MaintenanceError> {
+    fn backup(&self, to: &Path, watch: &dyn Fn(u64)) -> Result<u64, MaintenanceError> {
         let at = |path: &Path| {
             let path = path.to_owned();
             |source| MaintenanceError::Target { path, source }
@@ -369,7 +392,7 @@ impl Work {
         let head = merge::with_rows(&self.folder, sealed, |moment| {
             let (history, head) = (moment.base().history, moment.head());
             journal::found(&*self.disk, &target, history, head, |file| {
-                self.write_snapshot(file, &moment)
+                self.write_snapshot(file, &moment, watch)
             })?;
             Ok(head)
         })?;

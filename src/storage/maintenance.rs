@@ -10,6 +10,7 @@ use super::error::{JournalError, OpenError};
 use super::files::{Disk, RealDisk};
 use super::layout::Layout;
 use super::merge::{self, Moment};
+use super::progress::Progress;
 use super::recovery::{self, Head};
 use super::{Options, Store, frame, journal, snapshot};
 use crate::config;
@@ -46,9 +47,9 @@ pub fn restore(from: &Path, to: &config::Store) -> Result<Restored, OpenError> {
     }
     let source = Layout::new(from);
     // Whatever refuses a store at its start refuses a backup too.
-    let found = recovery::examine(&source)?;
+    let found = recovery::examine(&source).map_err(OpenError::Backup)?;
     if let Some(bad) = found.tail.bad {
-        return Err(OpenError::Journal(JournalError::Damaged {
+        return Err(OpenError::Backup(JournalError::Damaged {
             file: source.segment(found.tail.first),
             offset: found.tail.intact,
             reason: bad.reason(),
@@ -62,28 +63,38 @@ pub fn restore(from: &Path, to: &config::Store) -> Result<Restored, OpenError> {
         Ok(segments)
     };
     let history = Random::system().bytes()?;
-    let sequence = merge::with_rows(&source, all, |moment| {
-        make_journal(&RealDisk, &source, &folder, history, &moment, moment.head())
-    })?;
+    let restored = merge::with_rows(&source, all, |moment| {
+        let mut progress = Progress::new("restoring the backup");
+        make_journal(
+            &source,
+            &folder,
+            history,
+            &moment,
+            moment.head(),
+            &mut progress,
+        )
+    });
+    let sequence = restored.map_err(OpenError::Backup)?;
     Ok(Restored { sequence })
 }
 
 /// Makes a journal of a new history that begins with a snapshot of the moment.
 fn make_journal(
-    disk: &dyn Disk,
     source: &Layout,
     target: &Layout,
     history: frame::History,
     moment: &Moment,
     head: Head,
+    progress: &mut Progress,
 ) -> Result<u64, JournalError> {
     let head = Head {
         checksum: frame::Checksum::default(),
         ..head
     };
-    journal::found(disk, target, history, head, |file| {
-        snapshot::write(disk, file, history, head, |out| {
+    journal::found(&RealDisk, target, history, head, |file| {
+        snapshot::write(&RealDisk, file, history, head, |out| {
             moment.rows(source, &mut |table, key, record| {
+                progress.step();
                 out.row(table, key, record)
             })
         })
@@ -99,7 +110,7 @@ fn make_journal(
 pub fn salvage(settings: &config::Store, dry_run: bool) -> Result<Salvaged, OpenError> {
     let (folder, _lock) = super::lock(&settings.path)?;
     let kept_in = folder.damaged_journal();
-    if kept_in.exists() {
+    if !dry_run && kept_in.exists() {
         return Err(OpenError::Salvaged(kept_in));
     }
     let mut first_damage = None;
@@ -161,7 +172,8 @@ fn save(folder: &Layout, moment: &Moment, head: Head) -> Result<(), JournalError
         .create_folder(beside.root())
         .map_err(at(beside.root()))?;
     let history = Random::system().bytes()?;
-    make_journal(&RealDisk, folder, &beside, history, moment, head)?;
+    let mut progress = Progress::new("saving what is intact");
+    make_journal(folder, &beside, history, moment, head, &mut progress)?;
     let journal = folder.journal();
     RealDisk
         .rename(&journal, &folder.damaged_journal())

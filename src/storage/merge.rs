@@ -68,13 +68,20 @@ impl Moment {
             Ok(())
         });
         let damage = match read {
-            Ok((_, tail)) => tail.bad.map(|bad| JournalError::Damaged {
-                file: folder.segment(tail.first),
-                offset: tail.intact,
-                reason: bad.reason(),
-                intact: head.sequence,
-                later: 0,
-            }),
+            Ok((_, tail)) => match tail.bad {
+                Some(bad) => {
+                    let file = folder.segment(tail.first);
+                    let later = recovery::later_frames(&file, tail.intact, base.history)?;
+                    Some(JournalError::Damaged {
+                        file,
+                        offset: tail.intact,
+                        reason: bad.reason(),
+                        intact: head.sequence,
+                        later,
+                    })
+                }
+                None => None,
+            },
             Err(
                 error @ (JournalError::Damaged { .. }
                 | JournalError::Gap { .. }

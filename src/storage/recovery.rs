@@ -312,7 +312,11 @@ fn read_segment(
 }
 
 /// How many intact groups of the history begin after a byte of a segment, whatever stands between them.
-fn later_frames(file: &Path, offset: u64, history: History) -> Result<u64, JournalError> {
+pub(super) fn later_frames(
+    file: &Path,
+    offset: u64,
+    history: History,
+) -> Result<u64, JournalError> {
     let bytes = fs::read(file).map_err(JournalError::file(file))?;
     let after = usize::try_from(offset).unwrap_or(usize::MAX);
     let rest = bytes.get(after..).unwrap_or_default();

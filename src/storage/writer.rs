@@ -34,6 +34,8 @@ pub(super) enum Message {
         advance: bool,
         reply: oneshot::Sender<Result<Head, StoreError>>,
     },
+    /// To say whether a change could be written now.
+    Probe(oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// A closure that waits, with the place where its answer goes.
@@ -118,6 +120,15 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
+    /// Whether a change could be written now.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(StoreError::Stopped)?;
+        let sent = queue.send(Message::Probe(reply)).await;
+        sent.map_err(|_| StoreError::Stopped)?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
     /// The same on a thread that may wait.
     pub(super) fn write_blocking<T, E, F>(&self, change: F) -> Result<T, E>
     where
@@ -168,6 +179,8 @@ pub(super) struct Committer {
     sealed: Box<dyn Fn() + Send>,
     /// Why nothing is written any more.
     failed: Option<Arc<str>>,
+    /// Whether the last group was refused, such as by a full disk.
+    refused: bool,
 }
 
 /// Closures that become durable together.
@@ -190,6 +203,7 @@ impl Committer {
             rows,
             sealed: Box::new(sealed),
             failed: None,
+            refused: false,
         }
     }
 
@@ -205,6 +219,7 @@ impl Committer {
                         // Whoever asked may have gone.
                         let _ = reply.send(self.seal(advance));
                     }
+                    Message::Probe(reply) => drop(reply.send(self.probe())),
                 }
             }
             self.finish(&mut group);
@@ -297,7 +312,29 @@ impl Committer {
         if self.journal.take_sealed() {
             (self.sealed)();
         }
+        self.refused = appended.is_err();
         appended.map_err(|error| self.failure(&error))
+    }
+
+    /// Whether a change could be written now. After one that could not, the only way to know is to write: a quota or a
+    /// limit on the size of files does not show in the free space.
+    fn probe(&mut self) -> Result<(), StoreError> {
+        if let Some(reason) = &self.failed {
+            return Err(StoreError::Unavailable(Arc::clone(reason)));
+        }
+        if self.refused {
+            return self.advance();
+        }
+        let space = self.journal.check_space();
+        space.map_err(|error| self.failure(&error))
+    }
+
+    /// Writes a group without changes.
+    fn advance(&mut self) -> Result<(), StoreError> {
+        let nothing = Changes::default();
+        self.append(&nothing, self.journal.head().digest)?;
+        self.apply(&nothing);
+        Ok(())
     }
 
     fn failure(&mut self, error: &AppendError) -> StoreError {
@@ -326,9 +363,7 @@ impl Committer {
             return Err(StoreError::Unavailable(Arc::clone(reason)));
         }
         if advance {
-            let nothing = Changes::default();
-            self.append(&nothing, self.journal.head().digest)?;
-            self.apply(&nothing);
+            self.advance()?;
         }
         self.journal.seal().map_err(|error| self.failure(&error))?;
         // Whoever asked knows.

@@ -84,6 +84,16 @@ async fn what_happens_is_counted() {
         &text,
         &format!("bindery_http_request_duration_seconds_count{{route=\"{BIND}\"}} 1"),
     );
+    // Each group of changes is one sync; the first ones were made before anybody counted.
+    let count = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let (syncs, frames) = (
+        count("bindery_store_sync_duration_seconds_count"),
+        count("bindery_store_frames_total"),
+    );
+    assert!((5..=frames).contains(&syncs), "{syncs} of {frames}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Backups of a server that serves, and stores that are restored from them.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -211,6 +213,168 @@ fn a_backup_with_a_flipped_bit_is_not_restored() {
     assert!(tried >= 3);
     let other = Site::new();
     says(&other, &["restore", folder.to_str().unwrap()]);
+}
+
+/// A stopped site whose journal is damaged after its first changes, and how many associations stand before the damage.
+fn damaged_site() -> (Site, usize) {
+    let site = Site::new();
+    let add = |number: usize| {
+        let address = format!("user{number}@example.org");
+        says(
+            &site,
+            &["associations", "add", "email", &address, "@a:hs.example"],
+        );
+    };
+    let mut server = site.serve();
+    (0..5).for_each(add);
+    stop(&mut server);
+    let mut server = site.serve();
+    (5..10).for_each(add);
+    stop(&mut server);
+    // Each start begins a segment, named by the number of its first change: the last one with changes is the second's.
+    let segments = files(&site.store().join("journal"));
+    let (file, bytes) = segments
+        .iter()
+        .rev()
+        .map(|file| (file, std::fs::read(file).unwrap()))
+        .find(|(_, bytes)| bytes.windows(5).any(|part| part == b"user5"))
+        .unwrap();
+    let place = bytes.windows(5).position(|part| part == b"user5").unwrap();
+    let mut damaged = bytes;
+    damaged[place] ^= 1;
+    std::fs::write(file, damaged).unwrap();
+    (site, 5)
+}
+
+#[test]
+fn a_damaged_store_is_salvaged_only_by_who_accepts_the_loss() {
+    let site = Site::new();
+    let text = complaint(&site.run(&["salvage"]));
+    assert!(text.contains("no store"), "{text}");
+    let mut server = site.serve();
+    let text = complaint(&site.run(&["salvage"]));
+    assert!(text.contains("stop it first"), "{text}");
+    stop(&mut server);
+    let healthy = files(&site.store());
+    let text = says(&site, &["salvage", "--accept-loss"]);
+    assert!(text.contains("Nothing is damaged"), "{text}");
+    assert_eq!(files(&site.store()), healthy);
+
+    let (site, intact) = damaged_site();
+    let refusal = complaint(&site.run(&[]));
+    assert!(
+        refusal.contains("is damaged at byte") && refusal.contains("`bindery salvage`"),
+        "{refusal}"
+    );
+    let before = files(&site.store());
+    let text = says(&site, &["salvage"]);
+    for words in [
+        "is damaged at byte",
+        "can be kept",
+        "at least 4 later changes",
+        "Nothing was changed",
+        "bindery salvage --accept-loss",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in: {text}");
+    }
+    assert_eq!(files(&site.store()), before);
+    complaint(&site.run(&[]));
+
+    let text = says(&site, &["salvage", "--accept-loss"]);
+    assert!(text.contains("journal.damaged"), "{text}");
+    let server = site.serve();
+    for number in 0..10 {
+        let found = bound(server.address, &format!("user{number}@example.org"));
+        assert_eq!(found.is_some(), number < intact, "{number}");
+    }
+    drop(server);
+    let text = says(&site, &["salvage"]);
+    assert!(text.contains("Nothing is damaged"), "{text}");
+}
+
+#[test]
+fn whoever_waits_for_a_backup_is_told_how_far_it_has_come() {
+    let site = Site::new();
+    let server = site.serve();
+    for number in 0..3 {
+        let address = format!("user{number}@example.org");
+        says(
+            &site,
+            &["associations", "add", "email", &address, "@a:hs.example"],
+        );
+    }
+    let told = |folder: &str| {
+        let to = site.folder.path().join(folder);
+        let request = json!({ "command": "backup", "to": to });
+        let mut stream = UnixStream::connect(site.store().join("admin.sock")).unwrap();
+        let line = json!({ "version": 1, "request": request }).to_string() + "\n";
+        stream.write_all(line.as_bytes()).unwrap();
+        let lines = BufReader::new(stream).lines();
+        let mut seen = Vec::new();
+        for line in lines {
+            let value: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            seen.push(value.clone());
+            if value.get("progress").is_none() {
+                break;
+            }
+        }
+        seen
+    };
+    let seen = told("first");
+    let (answer, steps) = seen.split_last().unwrap();
+    assert!(answer["ok"]["backed_up"]["changes"].is_u64(), "{answer}");
+    assert!(!steps.is_empty());
+    for step in steps {
+        let (done, of) = (&step["progress"]["done"], &step["progress"]["of"]);
+        assert!(
+            done.as_u64() <= of.as_u64() && of.as_u64() > Some(6),
+            "{step}"
+        );
+    }
+    // What is refused has not come anywhere.
+    let seen = told("first");
+    assert!(seen.len() == 1 && seen[0]["error"].is_string(), "{seen:?}");
+
+    // On a terminal there is a bar, which is gone at the end; with a server and without one.
+    let mut server = server;
+    for folder in ["second", "third"] {
+        let text = on_a_terminal(&site, &["backup", folder]);
+        assert!(text.contains("writing the backup: "), "{text:?}");
+        assert!(text.contains(" rows"), "{text:?}");
+        if folder == "second" {
+            stop(&mut server);
+        }
+    }
+    // Elsewhere there is none.
+    let output = site.run(&["backup", "fourth"]);
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+/// What a command that succeeds shows to whoever watches its standard error on a terminal.
+fn on_a_terminal(site: &Site, arguments: &[&str]) -> String {
+    use rustix::pty;
+    let ours = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).unwrap();
+    pty::grantpt(&ours).unwrap();
+    pty::unlockpt(&ours).unwrap();
+    let name = pty::ptsname(&ours, Vec::new()).unwrap();
+    let theirs = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    let mut command = site.command(arguments);
+    command.stderr(theirs).stdout(std::process::Stdio::null());
+    let mut child = command.env("TERM", "xterm").spawn().unwrap();
+    // It holds the other end, too.
+    drop(command);
+    let mut shown = Vec::new();
+    // The end of a terminal that nobody has open any more is an error.
+    let _ = std::fs::File::from(ours).read_to_end(&mut shown);
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    assert!(child.wait().unwrap().success(), "{shown}");
+    shown
 }
 
 #[test]

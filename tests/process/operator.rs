@@ -135,6 +135,68 @@ fn what_a_command_changes_the_running_server_answers_at_once() {
     );
 }
 
+/// Whether a text stands in any file of the journal and its snapshots.
+fn stands_in_journal(site: &Site, text: &str) -> bool {
+    std::fs::read_dir(site.store().join("journal"))
+        .unwrap()
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .any(|bytes| {
+            bytes
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        })
+}
+
+#[test]
+fn a_person_is_erased_with_and_without_a_server() {
+    let site = Site::new();
+    let mut server = site.serve();
+    let prove_and_bind = |server: &Running, email: &str, mxid: &str| {
+        let sid = validated(server.address, &site.store(), email, "s");
+        let body = json!({ "sid": sid, "client_secret": "s", "mxid": mxid });
+        let path = format!("{V1}/3pid/bind");
+        assert_eq!(call(server.address, "POST", &path, &body).unwrap().0, 200);
+    };
+    prove_and_bind(&server, ALICE, MXID);
+    prove_and_bind(&server, "work@example.org", MXID);
+    prove_and_bind(&server, "bob@example.org", "@bob:hs.example");
+    assert!(stands_in_journal(&site, ALICE) && stands_in_journal(&site, MXID));
+
+    let erased = objects(&site, &["erase", "--address", "email", "Alice@Example.org"]);
+    let expected = json!({ "associations": 1, "sessions": 1, "accounts": 0, "invitations": 0 });
+    assert_eq!(erased, [expected]);
+    assert_eq!(bound(server.address, ALICE), None);
+    assert!(!stands_in_journal(&site, ALICE) && stands_in_journal(&site, MXID));
+    let log = server.log.lock().unwrap().clone();
+    let audit = log
+        .lines()
+        .find(|line| line.contains("bindery::audit"))
+        .unwrap();
+    assert!(
+        audit.contains("erases what is stored on email a…@e….org") && !log.contains(ALICE),
+        "{log}"
+    );
+    stop(&mut server);
+
+    let text = says(&site, &["erase", "--user", MXID]);
+    assert!(
+        text.contains("1 associations, 1 sessions, 0 accounts") && text.contains("compact"),
+        "{text}"
+    );
+    assert!(!stands_in_journal(&site, MXID) && !stands_in_journal(&site, "work@example.org"));
+    let nothing = json!({ "associations": 0, "sessions": 0, "accounts": 0, "invitations": 0 });
+    assert_eq!(objects(&site, &["erase", "--user", MXID]), [nothing]);
+    for arguments in [
+        &["erase"][..],
+        &["erase", "--user", MXID, "--address", "email", ALICE],
+        &["erase", "--address", "email", "nobody"],
+    ] {
+        complaint(&site.run(arguments));
+    }
+    let server = site.serve();
+    assert!(bound(server.address, "bob@example.org").is_some());
+}
+
 #[test]
 fn a_long_list_comes_in_pages_and_is_whole() {
     let site = Site::new();

@@ -1,13 +1,16 @@
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 
+use super::bar::Bar;
 use crate::app::{Call, Deps, Offline, OfflineError, Outcome, PROTOCOL, Reply, StartError};
 use crate::cli::CliError;
 use crate::config::Config;
-use crate::services::admin::{AdminAnswer, AdminError, AdminRequest};
+use crate::services::admin::{AdminAnswer, AdminError, AdminRequest, Progress};
 use crate::storage::OpenError;
 
 /// Why a command did not reach a server or a store, or was refused there.
@@ -72,17 +75,35 @@ impl Connection {
 
     /// Has a command carried out.
     pub(super) async fn ask(&mut self, request: AdminRequest) -> Result<AdminAnswer, CliError> {
+        let mut bar = Bar::new("writing the backup");
         let answered = match self {
-            Self::Server(stream) => call(stream, &request).await,
-            Self::Store(offline) => offline.execute(request).await.map_err(Into::into),
+            Self::Server(stream) => call(stream, &request, &mut bar).await,
+            Self::Store(offline) => execute(offline, request, &mut bar).await,
         };
         Ok(answered?)
+    }
+}
+
+async fn execute(
+    offline: &Offline,
+    request: AdminRequest,
+    bar: &mut Bar,
+) -> Result<AdminAnswer, ConnectionError> {
+    let (watched, mut progress) = watch::channel(Progress::default());
+    let mut executing = pin!(offline.execute(request, watched));
+    loop {
+        tokio::select! {
+            biased;
+            Ok(()) = progress.changed() => bar.show(*progress.borrow_and_update()),
+            answered = &mut executing => return Ok(answered?),
+        }
     }
 }
 
 async fn call(
     stream: &mut BufReader<UnixStream>,
     request: &AdminRequest,
+    bar: &mut Bar,
 ) -> Result<AdminAnswer, ConnectionError> {
     let request = serde_json::to_value(request).map_err(io::Error::from)?;
     let call = Call {
@@ -92,13 +113,17 @@ async fn call(
     let mut line = serde_json::to_vec(&call).map_err(io::Error::from)?;
     line.push(b'\n');
     stream.get_mut().write_all(&line).await?;
-    let mut line = String::new();
-    if stream.read_line(&mut line).await? == 0 {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-    }
-    let reply: Reply = serde_json::from_str(&line).map_err(|_| ConnectionError::Unintelligible)?;
-    match reply.outcome {
-        Outcome::Ok(answer) => Ok(answer),
-        Outcome::Error(sentence) => Err(ConnectionError::Refused(sentence)),
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        let reply: Reply =
+            serde_json::from_str(&line).map_err(|_| ConnectionError::Unintelligible)?;
+        match reply.outcome {
+            Outcome::Progress(progress) => bar.show(progress),
+            Outcome::Ok(answer) => return Ok(answer),
+            Outcome::Error(sentence) => return Err(ConnectionError::Refused(sentence)),
+        }
     }
 }

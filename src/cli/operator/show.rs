@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use crate::cli::{CliError, say};
-use crate::services::admin::{AdminAnswer, KeyInfo, Status};
+use crate::services::admin::{AdminAnswer, Erased, KeyInfo, Status};
 use crate::types::{KeyState, Timestamp};
 
 /// How answers are printed.
@@ -56,6 +56,19 @@ impl Show {
                     )
                 })
             }
+            AdminAnswer::Erased(erased) => self.row(erased, || {
+                let Erased {
+                    associations,
+                    sessions,
+                    accounts,
+                    invitations,
+                } = erased;
+                format!(
+                    "Erased {associations} associations, {sessions} sessions, {accounts} accounts and {invitations} \
+                     invitations, from the journal and its snapshots too. The index overwrites them in its own time, or at once by \
+                     `bindery compact`; older backups and mails in the folder of `email.directory` are yours to remove."
+                )
+            }),
             AdminAnswer::Pepper { previous_until } => {
                 let changed = serde_json::json!({ "previous_until": previous_until });
                 self.row(&changed, || {

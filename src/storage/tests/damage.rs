@@ -8,13 +8,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::super::changes::Changes;
-use super::super::codec::Key as _;
+use super::super::codec::{Key as _, Record};
 use super::super::error::{JournalError, OpenError};
 use super::super::files::RealDisk;
 use super::super::frame::{Next, Reader};
 use super::super::index::Index;
 use super::super::layout::Layout;
-use super::super::tables::{Associations, Table as _};
+use super::super::tables::{Associations, AssociationsByUser, Nothing, Table as _};
 use super::super::{maintenance, recovery};
 use super::crashes::copy_folder;
 use super::disk::TestDisk;
@@ -458,11 +458,20 @@ fn what_stands_before_the_damage_can_be_salvaged() {
     let before = files(&root.path().join("journal"));
     let looked = maintenance::salvage(&settings, true).unwrap();
     assert_eq!(files(&root.path().join("journal")), before);
-    let damage = looked.damage.unwrap().to_string();
-    assert!(
-        damage.contains(&format!("up to {}", looked.sequence)),
-        "{damage}"
-    );
+    match looked.damage.unwrap() {
+        JournalError::Damaged {
+            file: named,
+            intact,
+            later,
+            ..
+        } => {
+            assert_eq!((named, intact), (file, looked.sequence));
+            // The damaged change and the later ones are all that there are.
+            let whole = u64::try_from(models.len()).unwrap();
+            assert_eq!(intact + 1 + later, whole);
+        }
+        other => panic!("{other}"),
+    }
 
     let saved = maintenance::salvage(&settings, false).unwrap();
     assert_eq!(saved.sequence, looked.sequence);
@@ -471,6 +480,65 @@ fn what_stands_before_the_damage_can_be_salvaged() {
     let expected = &models[usize::try_from(saved.sequence).unwrap() - 1];
     assert_eq!(&model::content(&store), expected);
     model::commit(&store, &vec![(1, Some(1))]).unwrap();
+}
+
+/// Adds a change whose frame is intact, but gives a digest that its rows do not have.
+fn append_with_a_wrong_digest(folder: &Layout) {
+    let found = recovery::examine(folder).unwrap();
+    let disk = std::sync::Arc::new(RealDisk);
+    let mut journal =
+        super::super::journal::Journal::resume(disk, folder.clone(), QUIET.sizes, &found).unwrap();
+    let key = model::threepid(90).to_bytes();
+    let record = Record::to_bytes(&model::record(90)).unwrap();
+    let by_user = (model::user(90), model::threepid(90)).to_bytes();
+    let nothing = Record::to_bytes(&Nothing {}).unwrap();
+    let mut changes = Changes::default();
+    changes.set(Associations::ID, key.clone(), Some(record.clone()));
+    changes.set(AssociationsByUser::ID, by_user, Some(nothing));
+    // One of the two rows is missing in it.
+    let mut digest = found.head.digest;
+    digest.add(Associations::ID, &key, &record);
+    journal.append(&changes, digest).unwrap();
+}
+
+#[test]
+fn rows_that_do_not_add_up_are_refused_and_salvaged_with_a_digest_of_their_own() {
+    let root = TempDir::new().unwrap();
+    let models = filled(root.path());
+    let folder = Layout::new(root.path());
+    append_with_a_wrong_digest(&folder);
+    let sequence = recovery::examine(&folder).unwrap().head.sequence;
+    // The index gets the rows and is found wanting; what is made anew out of the journal is no better.
+    let open = || model::open(root.path(), &TestDisk::over(root.path()), QUIET);
+    for _ in 0..2 {
+        let text = open().err().unwrap().to_string();
+        assert!(
+            text.contains(&format!("the digest of change {sequence}"))
+                && text.contains("`bindery salvage`"),
+            "{text}"
+        );
+    }
+    let settings = model::settings(root.path());
+    for dry_run in [true, false] {
+        let saved = maintenance::salvage(&settings, dry_run).unwrap();
+        assert_eq!(saved.sequence, sequence);
+        let damage = saved.damage.unwrap();
+        assert!(
+            matches!(damage, JournalError::Digest { sequence: of, .. } if of == sequence),
+            "{damage}"
+        );
+    }
+    let mut expected = models.last().unwrap().clone();
+    model::apply(&mut expected, &vec![(90, Some(90))]);
+    for _ in 0..2 {
+        let store = open().unwrap();
+        assert_eq!(model::content(&store), expected);
+        let digest = recovery::examine(&folder).unwrap().head.digest;
+        model::commit(&store, &vec![(91, Some(91))]).unwrap();
+        model::commit(&store, &vec![(91, None)]).unwrap();
+        assert!(store.close(PATIENCE));
+        assert_eq!(recovery::examine(&folder).unwrap().head.digest, digest);
+    }
 }
 
 #[test]

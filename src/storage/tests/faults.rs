@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::super::codec::{Key, Record};
 use super::super::tables::{Nothing, Table};
-use super::super::{Store, StoreError};
+use super::super::{Store, StoreError, Tx};
 use super::disk::{TestDisk, power_cut};
 use super::model::{self, Model, QUIET};
 
@@ -120,6 +120,45 @@ fn below_the_reserve_of_free_space_nothing_is_written_and_writing_resumes() {
     assert_eq!(site.disk.step_count(), steps, "nothing was written");
     site.disk.set_free(QUIET.sizes.reserve);
     site.writes(4);
+}
+
+#[tokio::test]
+async fn whether_a_change_could_be_written_is_known_without_one() {
+    let site = tokio::task::spawn_blocking(Site::new).await.unwrap();
+    let probe = async || site.store.check_writable().await.map_err(|e| e.to_string());
+    let refused = async || {
+        let change = |tx: &mut Tx<'_>| model::write(tx, &vec![(1, Some(99))]);
+        assert!(site.store.write(change).await.is_err());
+    };
+    assert_eq!(probe().await, Ok(()));
+    site.disk.set_free(QUIET.sizes.reserve - 1);
+    for _ in 0..2 {
+        assert!(probe().await.unwrap_err().contains("the disk is full"));
+    }
+    site.disk.set_free(QUIET.sizes.reserve);
+    assert_eq!(probe().await, Ok(()));
+
+    // A disk that has room and takes nothing shows only when something is written.
+    site.disk.faults(|faults| faults.short = Some(10));
+    refused().await;
+    site.disk.faults(|faults| faults.short = Some(10));
+    assert!(probe().await.unwrap_err().contains("cannot be written"));
+    assert_eq!(probe().await, Ok(()), "it takes something again");
+    let steps = site.disk.step_count();
+    assert_eq!(probe().await, Ok(()));
+    assert_eq!(site.disk.step_count(), steps, "and need not be tried again");
+
+    site.disk.faults(|faults| faults.sync = true);
+    refused().await;
+    site.disk.faults(|faults| faults.sync = false);
+    assert!(probe().await.unwrap_err().contains("cannot be synced"));
+    let model = site.model.clone();
+    let restarted = tokio::task::spawn_blocking(move || site.restarted()).await;
+    let mut with_it = model.clone();
+    model::apply(&mut with_it, &vec![(1, Some(99))]);
+    let (served, after_power_cut) = restarted.unwrap();
+    assert!(served == model || served == with_it);
+    assert_eq!(served, after_power_cut);
 }
 
 #[tokio::test]

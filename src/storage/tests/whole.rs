@@ -12,7 +12,8 @@ use super::super::erase::{Erased, Person, erase};
 use super::super::layout::Layout;
 use super::super::tables::{
     AcceptedTerms, AcceptedTermsRecord, AccountRecord, AssociationRecord, Associations,
-    AssociationsByUser, Meta, MetaName, MetaRecord,
+    AssociationsByUser, Meta, MetaName, MetaRecord, SessionRecord, Sessions, SessionsByThreePid,
+    SidRecord,
 };
 use super::super::{
     OpenError, Options, Sizes, Store, StoreError, accounts, associations, invitations, maintenance,
@@ -21,7 +22,7 @@ use super::super::{
 use super::disk::TestDisk;
 use super::invitations::{invitation, invited};
 use super::model::{self, Model, QUIET, SMALL};
-use crate::types::{AccessTokenHash, RecordId, UserId};
+use crate::types::{AccessTokenHash, ClientSecret, RecordId, Sid, Timestamp, UserId};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -258,6 +259,21 @@ fn stands_in_journal(root: &std::path::Path, needle: &[u8]) -> bool {
         .any(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
 }
 
+fn session(number: u8) -> SessionRecord {
+    SessionRecord {
+        threepid: model::threepid(number),
+        client_secret: ClientSecret::parse("secret").unwrap().hash(),
+        send_attempt: None,
+        wrong_tries: 0,
+        created: Timestamp::from_millis(1),
+        validated_at: None,
+        expires: Timestamp::from_millis(2),
+        next_link: None,
+        language: None,
+        brand: None,
+    }
+}
+
 #[tokio::test]
 async fn erased_data_is_in_no_file_of_the_journal() {
     let root = TempDir::new().unwrap();
@@ -282,6 +298,12 @@ async fn erased_data_is_in_no_file_of_the_journal() {
                 last_used: record.ts,
             };
             accounts::put(tx, &token, &account)?;
+            tx.put::<Sessions>(&Sid::parse("other").unwrap(), &session(10))?;
+            tx.put::<Sessions>(&Sid::parse("replaced").unwrap(), &session(7))?;
+            tx.put::<Sessions>(&Sid::parse("current").unwrap(), &session(7))?;
+            let by_threepid = (model::threepid(7), session(7).client_secret);
+            let sid = Sid::parse("current").unwrap();
+            tx.put::<SessionsByThreePid>(&by_threepid, &SidRecord { sid })?;
             tx.put::<AcceptedTerms>(&record.mxid, &AcceptedTermsRecord::default())?;
             invitations::put(tx, &invited(8), &invitation(9, &record.mxid))?;
             invitations::put(tx, &invited(9), &invitation(10, &model::user(0)))?;
@@ -297,11 +319,21 @@ async fn erased_data_is_in_no_file_of_the_journal() {
         erased,
         Erased {
             associations: 2,
-            sessions: 0,
+            sessions: 2,
             accounts: 1,
             invitations: 1,
         }
     );
+    let left = store.stats().unwrap().rows;
+    for table in [
+        "session by 3PID",
+        "accounts",
+        "accounts by user",
+        "accepted terms",
+    ] {
+        assert!(left.contains(&(table, 0)), "{left:?}");
+    }
+    assert!(left.contains(&("sessions", 1)), "{left:?}");
     assert!(!stands_in_journal(root.path(), b"@someone:example.org"));
     assert!(!stands_in_journal(root.path(), b"user7@example.org"));
     // An invitation that came to the person is one of the address, and waits again.

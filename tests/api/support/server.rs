@@ -120,8 +120,7 @@ impl TestServer {
     pub fn reload(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
         let reloader = self.reloader.upgrade().unwrap();
-        let waiting = reloader.reload(&self.config).unwrap();
-        assert_eq!(waiting, Vec::<&str>::new(), "waits for the next start");
+        reloader.reload(&self.config).unwrap();
     }
 
     /// The same with a configuration that cannot hold; answers why not.
