@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::admin::AdminSocket;
@@ -45,6 +45,9 @@ use crate::types::KeyId;
 
 /// How long running requests may take to finish after a stop was asked for, in seconds.
 const GRACE_SECONDS: u64 = 30;
+
+/// How long nothing must have been asked for before connections that clients keep open are no reason to wait any longer.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How often ended sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
@@ -155,6 +158,7 @@ pub enum RunError {
 /// A server that listens and waits to be run.
 pub struct App {
     listening: Listening,
+    places: Places,
     monitoring: Option<Listening>,
     certificates: Option<Arc<Certificates>>,
     health: Arc<Health>,
@@ -199,6 +203,10 @@ impl App {
         let certificates = compose::certificates(&config, &deps, &state.metrics)?;
         let reloader = compose::reloader(&state, certificates.clone());
         let reloader = Arc::new(reloader);
+        let places = Places {
+            free: Arc::clone(&state.places),
+            all: config.api.max_requests,
+        };
         let listening = listeners::public(&config, state, passed.public, certificates.as_ref())?;
         if let Some(certificates) = &certificates {
             for advice in certificates.advice(&config.server.public_url) {
@@ -223,6 +231,7 @@ impl App {
         let sweeper = Arc::new(SessionSweeper::new(store.clone(), deps.clock));
         Ok(Self {
             listening,
+            places,
             monitoring,
             certificates,
             health,
@@ -277,6 +286,7 @@ impl App {
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<(), RunError> {
         // The files of unix sockets are there until everything is over.
         let Listening { server, files, .. } = self.listening;
+        let keeps_connections = self.certificates.is_some();
         let handle = server.handle();
         let mut server = tokio::spawn(server);
         let mut jobs = JoinSet::new();
@@ -316,9 +326,17 @@ impl App {
                     wait_for(&mut stop, Stop::Now).await;
                     log::warn!("stopping at once");
                 };
+                // The HTTP server ends the idle connections of HTTP/1.1 by itself, but not those of HTTP/2.
+                let idle = async {
+                    if !keeps_connections {
+                        std::future::pending::<()>().await;
+                    }
+                    self.places.idle().await;
+                };
                 tokio::select! {
                     () = handle.stop(true) => {}
                     () = forced => handle.stop(false).await,
+                    () = idle => handle.stop(false).await,
                 }
                 server.await
             }
@@ -338,6 +356,26 @@ impl App {
         }
         log::info!("stopped");
         Ok(())
+    }
+}
+
+/// The places that requests are answered in.
+struct Places {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Places {
+    /// Waits until all have been free for a while.
+    async fn idle(&self) {
+        const LOOKS: u32 = 10;
+        let mut ticks = tokio::time::interval(LINGER / LOOKS);
+        let mut quiet = 0;
+        while quiet <= LOOKS {
+            ticks.tick().await;
+            let is_quiet = self.free.available_permits() == self.all;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+        }
     }
 }
 

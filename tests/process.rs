@@ -31,6 +31,8 @@ mod dns;
 #[path = "api/support/homeserver.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod homeserver;
+#[path = "api/support/http2.rs"]
+mod http2;
 #[path = "process/logs.rs"]
 mod logs;
 #[path = "process/operator.rs"]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod terms;
+mod tls;
 mod values;
 
 use super::*;

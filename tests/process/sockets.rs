@@ -141,8 +141,12 @@ fn a_unix_socket_is_served_and_its_file_goes_with_the_server() {
     );
     let text = std::fs::read_to_string(site.config()).unwrap();
     let listen = format!("127.0.0.1:0\", \"unix:{}", public.display());
-    let more = format!("[metrics]\nlisten = \"unix:{}\"\n", metrics.display());
-    std::fs::write(site.config(), text.replace("127.0.0.1:0", &listen) + &more).unwrap();
+    let monitoring = format!("[metrics]\nlisten = \"unix:{}\"\n", metrics.display());
+    std::fs::write(
+        site.config(),
+        text.replace("127.0.0.1:0", &listen) + &monitoring,
+    )
+    .unwrap();
 
     let mut server = site.serve();
     assert_eq!(over(&public, VERSIONS, "192.0.2.7"), Some(200));

@@ -56,7 +56,7 @@ impl Authority {
 
     /// A certificate for a server of this name, with its key, both as PEM.
     pub fn certify(&self, name: &str) -> (String, String) {
-        self.certify_with(CertificateParams::new(vec![name.to_owned()]).unwrap())
+        self.certify_with(&CertificateParams::new(vec![name.to_owned()]).unwrap())
     }
 
     /// One that ended when this year began.
@@ -64,10 +64,10 @@ impl Authority {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
-        self.certify_with(params)
+        self.certify_with(&params)
     }
 
-    fn certify_with(&self, params: CertificateParams) -> (String, String) {
+    fn certify_with(&self, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())

@@ -33,7 +33,12 @@ struct Zone {
 impl DnsServer {
     /// A server on a free port of 127.0.0.1 that knows no name.
     pub async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on("127.0.0.1:0").await
+    }
+
+    /// The same on this address.
+    pub async fn start_on(address: &str) -> Self {
+        let socket = UdpSocket::bind(address).await.unwrap();
         let address = socket.local_addr().unwrap();
         let zone = Arc::<Mutex<Zone>>::default();
         let answering = tokio::spawn(answer_all(socket, Arc::clone(&zone)));
