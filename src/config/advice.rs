@@ -1,4 +1,4 @@
-use super::{Config, MailTransport};
+use super::{Config, MailTransport, SmsProvider};
 use crate::types::ServerName;
 
 impl Config {
@@ -30,6 +30,18 @@ impl Config {
             advice.push(format!(
                 "`email.transport` is \"file\": mails are not sent but written to {}",
                 self.email.directory.display()
+            ));
+        }
+        if self.sms.provider == SmsProvider::File {
+            advice.push(format!(
+                "`sms.provider` is \"file\": SMS are not sent but written to {}",
+                self.sms.directory.display()
+            ));
+        }
+        let segments = self.sms.segments_of_message();
+        if segments > 1 {
+            advice.push(format!(
+                "`sms.message` is too long for one SMS: each code is sent, and paid, as {segments}"
             ));
         }
         advice

@@ -11,6 +11,7 @@ use crate::types::Invalid;
 
 mod country;
 mod preset;
+mod segments;
 
 pub use country::Countries;
 pub use preset::{SmsBody, SmsCondition, SmsMethod, SmsPreset};
@@ -163,6 +164,14 @@ impl Sms {
         sms.webhook = SmsWebhook::read(reader, sms.uses(&SmsProvider::Webhook));
         sms.read_presets(reader, named);
         sms
+    }
+
+    /// How many SMS the text of `message` takes for each code.
+    pub(super) fn segments_of_message(&self) -> usize {
+        let message = self.message.as_deref();
+        message.map_or(1, |text| {
+            segments::count(&text.replace(PLACE_OF_TOKEN, "000000"))
+        })
     }
 
     fn uses(&self, provider: &SmsProvider) -> bool {

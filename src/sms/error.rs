@@ -115,7 +115,9 @@ impl SendError {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// The provider gave no answer.
-    #[error("no answer of {provider}: {source}")]
+    #[error(
+        "{provider} gave no answer: {source}; check its url, and sms.ca_file if its certificate is of an own authority"
+    )]
     NoAnswer {
         /// The provider.
         provider: String,

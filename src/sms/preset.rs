@@ -11,8 +11,8 @@ use url::form_urlencoded::byte_serialize;
 
 use super::SmsMessage;
 use super::error::{SendError, SetupError};
-use super::verdict::{Reading, Verdicts};
-use crate::config::{self, SmsBody, SmsMethod, SmsPreset, SmsSender};
+use super::verdict::Verdicts;
+use crate::config::{self, Secret, SmsBody, SmsMethod, SmsPreset, SmsSender};
 use crate::net::{GatewayRequest, Gateways, Method};
 use crate::types::{Msisdn, Token};
 
@@ -42,8 +42,8 @@ pub(super) struct Preset {
 struct Credentials {
     base_url: String,
     username: String,
-    password: String,
-    api_key: String,
+    password: Option<Secret>,
+    api_key: Option<Secret>,
 }
 
 impl Preset {
@@ -101,8 +101,7 @@ impl Preset {
             return Err(failed("its host depends on the message".to_owned()));
         }
         let answer = self.gateways.send(request, patience).await;
-        self.verdicts
-            .judge(&Reading::of(&self.name, message), answer)
+        self.verdicts.judge(&self.name, answer)
     }
 
     /// Puts together requests for two messages that have nothing in common, so that a mistake stops the start and not a
@@ -111,12 +110,12 @@ impl Preset {
         let mut origins = Vec::new();
         for (to, country, code) in [
             ("447700900000", "GB", "135790"),
-            ("15005550006", "US", "\"&+\n"),
+            ("15005550006", "US", "246801"),
         ] {
             let message = SmsMessage {
                 to: Msisdn::parse(to).map_err(|_| SetupError::Missing(self.key.clone()))?,
                 country: country.to_owned(),
-                text: format!("Your code is {code}"),
+                text: format!("\"{code}\" is your code & nobody else's"),
                 token: Token::from_derived(code),
             };
             let request = self
@@ -194,25 +193,19 @@ impl Preset {
             token => message.token.expose(),
             base_url => Value::from_safe_string(base_url.clone()),
             username => username.as_str(),
-            password => password.as_str(),
-            api_key => api_key.as_str(),
+            password => password.as_ref().map_or("", Secret::expose),
+            api_key => api_key.as_ref().map_or("", Secret::expose),
         }
     }
 }
 
 impl Credentials {
     fn of(preset: &SmsPreset) -> Self {
-        let secret = |secret: &Option<config::Secret>| {
-            secret
-                .as_ref()
-                .map(|secret| secret.expose().to_owned())
-                .unwrap_or_default()
-        };
         Self {
             base_url: preset.base_url.clone().unwrap_or_default(),
             username: preset.username.clone().unwrap_or_default(),
-            password: secret(&preset.password),
-            api_key: secret(&preset.api_key),
+            password: preset.password.clone(),
+            api_key: preset.api_key.clone(),
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use serde_json::Value;
 
-use super::SmsMessage;
 use super::error::{SendError, Trouble};
 use crate::config::{SmsCondition, SmsPreset};
 use crate::net::{GatewayAnswer, GatewayError};
 
-/// The longest code of a provider's that is repeated in the log. A number or a one-time code is longer.
+/// The longest code with digits that is repeated in the log: phone numbers and our codes are longer.
 const LONGEST_CODE: usize = 5;
+
+/// The longest code of letters alone.
+const LONGEST_WORD: usize = 40;
 
 /// How the answers of one provider are to be read.
 pub(super) struct Verdicts {
@@ -16,18 +18,6 @@ pub(super) struct Verdicts {
     refused: Vec<SmsCondition>,
     temporary: Vec<SmsCondition>,
     reason: Option<String>,
-}
-
-/// Whose answer is read, and to which message.
-pub(super) struct Reading<'a> {
-    provider: &'a str,
-    message: &'a SmsMessage,
-}
-
-impl<'a> Reading<'a> {
-    pub(super) const fn of(provider: &'a str, message: &'a SmsMessage) -> Self {
-        Self { provider, message }
-    }
 }
 
 impl Verdicts {
@@ -58,10 +48,10 @@ impl Verdicts {
     /// provider itself calls temporary, are looked for in this order; all else is a refusal for good.
     pub(super) fn judge(
         &self,
-        reading: &Reading<'_>,
+        provider: &str,
         answer: Result<GatewayAnswer, GatewayError>,
     ) -> Result<(), SendError> {
-        let provider = reading.provider.to_owned();
+        let provider = provider.to_owned();
         let answer = answer.map_err(|source| Trouble::NoAnswer {
             provider: provider.clone(),
             source,
@@ -72,7 +62,7 @@ impl Verdicts {
                 .iter()
                 .any(|condition| holds(condition, status, json.as_ref()))
         };
-        let said = || self.said(reading, status, json.as_ref());
+        let said = || self.said(status, json.as_ref());
         if status == 429 || status >= 500 {
             let answer = said();
             return Err(Trouble::Deferred { provider, answer }.into());
@@ -100,12 +90,12 @@ impl Verdicts {
     }
 
     /// The status, and the provider's own code if it can be nothing else.
-    fn said(&self, reading: &Reading<'_>, status: u16, json: Option<&Value>) -> String {
+    fn said(&self, status: u16, json: Option<&Value>) -> String {
         let code = self
             .reason
             .as_deref()
             .and_then(|place| scalar(json?.pointer(place)?))
-            .filter(|code| is_code(code, reading.message));
+            .filter(|code| is_code(code));
         match code {
             Some(code) => format!("HTTP status {status}, code {code}"),
             None => format!("HTTP status {status}"),
@@ -133,15 +123,12 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Short, plain, and no part of what nobody may read in a log.
-fn is_code(code: &str, message: &SmsMessage) -> bool {
-    let is_plain = code
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    let secret = [message.to.as_str(), message.token.expose()];
-    (1..=LONGEST_CODE).contains(&code.len())
-        && is_plain
-        && !secret.iter().any(|secret| secret.starts_with(code))
+/// Whether this can be nothing but a code: a provider may repeat number, text and credentials anywhere.
+fn is_code(code: &str) -> bool {
+    let of_letters = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-');
+    let is_number = code.bytes().all(|b| b.is_ascii_digit());
+    (is_number && (1..=LONGEST_CODE).contains(&code.len()))
+        || (code.bytes().all(of_letters) && (1..=LONGEST_WORD).contains(&code.len()))
 }
 
 const fn hint(status: u16) -> &'static str {

@@ -1,5 +1,6 @@
 //! The webhook: a program of the operator's gets each SMS as JSON, signed, and sends it in whatever way it likes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -9,15 +10,15 @@ use url::Url;
 
 use super::SmsMessage;
 use super::error::{SendError, SetupError};
-use super::verdict::{Reading, Verdicts};
-use crate::config::SmsWebhook;
+use super::verdict::Verdicts;
+use crate::config::{Secret, SmsWebhook};
 use crate::net::{GatewayRequest, Gateways, Method};
 
 const NAME: &str = "the SMS webhook";
 
 pub(super) struct Webhook {
     url: Url,
-    headers: Vec<(String, String)>,
+    headers: BTreeMap<String, Secret>,
     key: hmac::Key,
     verdicts: Verdicts,
     gateways: Gateways,
@@ -40,12 +41,9 @@ impl Webhook {
             key: "sms.webhook.url".to_owned(),
             source,
         })?;
-        let headers = settings.headers.iter();
         Ok(Self {
             url: url.clone(),
-            headers: headers
-                .map(|(name, value)| (name.clone(), value.expose().to_owned()))
-                .collect(),
+            headers: settings.headers.clone(),
             key: hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()),
             verdicts: Verdicts::any_2xx(),
             gateways,
@@ -67,7 +65,8 @@ impl Webhook {
             provider: NAME.to_owned(),
             problem: error.to_string(),
         })?;
-        let mut headers = self.headers.clone();
+        let exposed = |(name, value): (&String, &Secret)| (name.clone(), value.expose().to_owned());
+        let mut headers: Vec<_> = self.headers.iter().map(exposed).collect();
         headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
         headers.push(("X-Bindery-Signature".to_owned(), self.signature(&body)));
         let request = GatewayRequest {
@@ -77,7 +76,7 @@ impl Webhook {
             body: Some(body),
         };
         let answer = self.gateways.send(request, patience).await;
-        self.verdicts.judge(&Reading::of(NAME, message), answer)
+        self.verdicts.judge(NAME, answer)
     }
 
     /// By which the webhook knows that the body comes from here as it is.

@@ -25,6 +25,7 @@ mod overload;
 mod pages;
 mod peppers;
 mod ruma;
+mod sms;
 mod status;
 mod support;
 mod templates;
