@@ -8,5 +8,6 @@ pub mod federated;
 pub mod homeserver;
 pub mod http2;
 pub mod mailbox;
+pub mod proxy;
 pub mod server;
 pub mod smtp;
