@@ -3,6 +3,7 @@
 mod admin;
 mod certificates;
 mod compose;
+mod doctor;
 mod keys;
 mod listeners;
 mod reload;
@@ -18,11 +19,13 @@ use tokio::task::JoinSet;
 
 use self::admin::AdminSocket;
 pub use self::admin::{
-    Call, Offline, OfflineError, Outcome, PROTOCOL, Reply, check_owner, check_store,
+    Call, CallError, Caller, Offline, OfflineError, Outcome, PROTOCOL, Reply, check_owner,
+    check_store,
 };
 use self::certificates::Certificate;
 pub use self::certificates::{CertificateError, Certificates, Moment};
 pub use self::compose::{mail, sms};
+pub use self::doctor::{Finding, Questions, Verdict, examine};
 pub use self::keys::{Keys, KeysError};
 use self::listeners::Listening;
 pub use self::reload::{ReloadError, Reloader};
@@ -190,7 +193,7 @@ impl App {
         let key = keys.server.current();
         let socket = AdminSocket::open(&config.admin.socket, passed.admin)?;
         let admin = Arc::new(admin::service(&config, &deps, &store, &keys.server));
-        let state = compose::state(&config, &deps, &store, keys)?;
+        let state = compose::state(&config, &deps, &store, keys, admin.probes())?;
         let lookup = Arc::clone(&state.lookup);
         lookup.ensure_pepper().await?;
         let monitoring = Monitoring {
@@ -409,21 +412,27 @@ pub enum CheckedStore {
 pub async fn check(config: &Config, deps: Deps) -> Result<Checked, StartError> {
     mail(config, &deps)?;
     sms(config, &deps)?;
-    let certificate = match &config.tls.files {
-        Some(files) => {
-            let certificate = Certificate::read(files)?;
-            let url = &config.server.public_url;
-            let advice = certificate.advice(files, url, deps.clock.now());
-            Some((certificate.ends(), advice))
-        }
-        None => None,
-    };
     Ok(Checked {
-        certificate,
+        certificate: check_certificate(config, &deps)?,
         store: check_content(config).await?,
     })
 }
 
+/// Until when the certificate holds, if there is one, and what clients will not like about it.
+fn check_certificate(
+    config: &Config,
+    deps: &Deps,
+) -> Result<Option<(Moment, Vec<String>)>, CertificateError> {
+    let Some(files) = &config.tls.files else {
+        return Ok(None);
+    };
+    let certificate = Certificate::read(files)?;
+    let url = &config.server.public_url;
+    let advice = certificate.advice(files, url, deps.clock.now());
+    Ok(Some((certificate.ends(), advice)))
+}
+
+/// What there is in the place of the store, and whether it could be used.
 async fn check_content(config: &Config) -> Result<CheckedStore, StartError> {
     if !storage::exists(&config.store.path) {
         return Ok(CheckedStore::New);

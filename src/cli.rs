@@ -1,9 +1,11 @@
 //! The command line: what can be typed, and one file a command.
 
 mod check;
+mod doctor;
 mod logging;
 mod maintenance;
 mod operator;
+mod package;
 mod serve;
 mod test_mail;
 mod test_sms;
@@ -12,14 +14,17 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use tokio::runtime::Runtime;
 
+pub use self::doctor::{Doctor, Unwell};
 pub use self::maintenance::{Maintenance, MaintenanceError};
 pub use self::operator::{ConnectionError, Operator};
+pub use self::package::PackageError;
 use crate::app::{RunError, StartError};
 use crate::config::{Config, Environment, LoadError};
 use crate::templates::RenderError;
-use crate::types::{Email, Invalid, Msisdn};
+use crate::types::{Email, Invalid, Msisdn, ServerName};
 use crate::{mail, sms};
 
 /// The examples below `--help`.
@@ -28,6 +33,7 @@ Examples:
   bindery                                      run the server
   bindery --config /etc/bindery/identity.toml  run it with this file
   bindery check                                see whether it could start
+  bindery doctor --online                      see it as clients and homeservers do
   bindery test-mail alice@example.org          see whether mail arrives
   bindery test-sms +4915123456789              see whether SMS arrive
   bindery status                               show what the server holds, running or not
@@ -67,6 +73,12 @@ pub enum Command {
     /// Look at configuration, keys, templates and store without serving
     #[command(after_help = "Example:\n  bindery check --config /etc/bindery/identity.toml")]
     Check,
+    /// Look at the server as a client and a homeserver would, and say what to change
+    #[command(
+        after_help = "Examples:\n  bindery doctor\n  bindery doctor --online --homeserver example.org\n\n\
+                      It fails if something is wrong; warnings make it fail only with --strict."
+    )]
+    Doctor(Doctor),
     /// Send a mail to an address, to see whether it arrives
     #[command(after_help = "Example:\n  bindery test-mail alice@example.org")]
     TestMail {
@@ -87,6 +99,20 @@ pub enum Command {
     /// Work on a whole store.
     #[command(flatten)]
     Maintenance(Maintenance),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  bindery completions bash > /etc/bash_completion.d/bindery")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Write man pages and completions into a folder, for a package
+    #[command(hide = true)]
+    PackageFiles {
+        /// The folder; `man/` and `completions/` are made in it
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// Reads the arguments and the configuration, starts the log, and runs one command.
@@ -95,16 +121,25 @@ pub enum Command {
 /// One sentence, or one line a problem of the configuration, that says what to change.
 pub fn run() -> Result<(), CliError> {
     let cli = Cli::parse();
+    // What needs no configuration is not kept from it by a wrong one.
+    match &cli.command {
+        Some(Command::Completions { shell }) => return package::completions(*shell),
+        Some(Command::PackageFiles { folder }) => return package::files(folder),
+        _ => {}
+    }
     let loaded = Config::load(cli.config.as_deref(), &Environment::of_process())?;
     let (named, json) = (cli.config.clone(), cli.json);
     let logging = logging::start(&loaded.config.log);
     match cli.into_command() {
         Command::Serve => serve::run(loaded, named, logging),
         Command::Check => check::run(&loaded),
+        Command::Doctor(doctor) => doctor::run(doctor, &loaded, json),
         Command::TestMail { address } => test_mail::run(&loaded.config, &address),
         Command::TestSms { number } => test_sms::run(&loaded.config, &number),
         Command::Maintenance(work) => maintenance::run(&work, &loaded.config),
         Command::Operator(operator) => operator::run(operator, &loaded.config, json),
+        Command::Completions { shell } => package::completions(shell),
+        Command::PackageFiles { folder } => package::files(&folder),
     }
 }
 
@@ -117,6 +152,9 @@ pub enum CliError {
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The doctor found something.
+    #[error(transparent)]
+    Unwell(#[from] Unwell),
     /// The server ended by itself.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -129,6 +167,9 @@ pub enum CliError {
     /// The work on the store was not done.
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
+    /// What belongs into a package was not written.
+    #[error(transparent)]
+    Package(#[from] PackageError),
     /// Where the command was called cannot be told.
     #[error("the current folder cannot be found: {0}")]
     Folder(#[source] io::Error),
@@ -169,6 +210,10 @@ fn phone_number(text: &str) -> Result<Msisdn, String> {
     let separators = [' ', '-', '.', '(', ')'];
     let digits = text.strip_prefix('+').ok_or(EXPECTED)?;
     Msisdn::parse(&digits.replace(separators, "")).map_err(|_| EXPECTED.to_owned())
+}
+
+fn server(text: &str) -> Result<ServerName, String> {
+    ServerName::parse(text).map_err(|expected| format!("it must be {expected}"))
 }
 
 fn email(text: &str) -> Result<Email, String> {

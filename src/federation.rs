@@ -134,6 +134,20 @@ impl Federation {
         Ok(signatures.origin)
     }
 
+    /// Finds a homeserver and fetches its keys, known or not: whoever can do this can do all that a homeserver is asked for.
+    ///
+    /// # Errors
+    /// When it cannot be found or reached, or its keys are not in order.
+    pub async fn reach(&self, server: &ServerName) -> Result<(), FederationError> {
+        let (shared, server) = (Arc::clone(&self.shared), server.clone());
+        let fetching = self.runtime.spawn(async move {
+            let known = shared.known_keys(&server);
+            let fetching = shared.fetch_keys(&server, known.as_ref());
+            shared.in_time(&server, fetching).await.map(|_| ())
+        });
+        fetching.await.map_err(|_| FederationError::Stopping)?
+    }
+
     /// Those of the keys that the homeserver has; at least one.
     async fn keys(
         &self,

@@ -82,6 +82,18 @@ impl Mailer {
         self.writer.check(to)
     }
 
+    /// Says hello to the mail server and logs in, but sends nothing. With any other transport there is nobody to talk to.
+    ///
+    /// # Errors
+    /// As for [`Mailer::send`], as far as it comes before a mail.
+    pub async fn log_in(&self) -> Result<(), SendError> {
+        let Transport::Smtp(smtp) = self.transport.clone() else {
+            return Ok(());
+        };
+        let trying = self.runtime.spawn(async move { smtp.log_in().await });
+        trying.await.map_err(|_| Trouble::Stopped)?
+    }
+
     /// Sends one mail to one address and waits until it was taken: by the mail server for delivery, or by the disk.
     ///
     /// Sending goes on when the caller goes away, so that no conversation is left half done. `email.smtp.timeout` bounds the

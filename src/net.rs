@@ -5,6 +5,7 @@
 //! since what was checked must be what is connected to.
 
 mod client;
+mod direct;
 mod endpoint;
 mod error;
 mod gateway;
@@ -14,8 +15,9 @@ mod resolver;
 mod tls;
 
 pub use client::{Answer, Client};
+pub use direct::Verb;
 pub use endpoint::{Endpoint, Target};
-pub use error::{GatewayError, RequestError, SetupError};
+pub use error::{CertificateFault, GatewayError, RequestError, SetupError};
 pub use gateway::{GatewayAnswer, GatewayRequest, Gateways, Method};
 pub use guard::{Guard, Refusal};
 pub use resolver::{ResolveError, Resolver, Service};

@@ -94,6 +94,8 @@ impl Default for Sizes {
 struct Options {
     sizes: Sizes,
     rebuild: bool,
+    /// Whether the store may be another server's.
+    any_name: bool,
 }
 
 /// The store. Clones are the same store.
@@ -166,7 +168,8 @@ impl Store {
         let rows: Arc<[AtomicU64]> = opened.rows.into_iter().map(AtomicU64::new).collect();
         let counters = opened.journal.counters();
         let view = Arc::new(View::new(opened.index, opened.lookup));
-        let condition = examine(&view, &folder, &rows, server_name)?;
+        let expected = (!options.any_name).then_some(server_name);
+        let condition = examine(&view, &folder, &rows, expected)?;
         let waker = Waker::new();
         let mut committer = Committer::new(
             Arc::clone(&view),
@@ -176,8 +179,10 @@ impl Store {
         );
         if condition != Condition::Current {
             let mut tx = Tx::new(view.index(), None);
-            let name = MetaRecord::ServerName(server_name.as_str().to_owned());
-            tx.put::<Meta>(&MetaName::ServerName, &name)?;
+            if condition == Condition::New {
+                let name = MetaRecord::ServerName(server_name.as_str().to_owned());
+                tx.put::<Meta>(&MetaName::ServerName, &name)?;
+            }
             tx.put::<Meta>(&MetaName::Schema, &MetaRecord::Schema(SCHEMA))?;
             if let Some(changes) = committer.commit(tx.into_changes())? {
                 committer.apply(&changes);
@@ -418,12 +423,12 @@ enum Condition {
     Current,
 }
 
-/// What the store is like; an error if it is of a later schema or of another server.
+/// What the store is like; an error if it is of a later schema, or of another server than is expected.
 fn examine(
     view: &View,
     folder: &Layout,
     rows: &[AtomicU64],
-    server_name: &ServerName,
+    expected: Option<&ServerName>,
 ) -> Result<Condition, OpenError> {
     let path = folder.root().to_owned();
     let (schema, name) = view.read(|tx| -> Result<_, StoreError> {
@@ -436,19 +441,15 @@ fn examine(
         (Some(MetaRecord::Schema(found)), _) if found > SCHEMA => {
             Err(OpenError::Newer { path, found })
         }
-        (Some(MetaRecord::Schema(_)), Some(MetaRecord::ServerName(found)))
-            if found != server_name.as_str() =>
-        {
-            Err(OpenError::OtherServer {
+        (Some(MetaRecord::Schema(schema)), Some(MetaRecord::ServerName(found))) => match expected {
+            Some(wanted) if found != wanted.as_str() => Err(OpenError::OtherServer {
                 path,
                 found,
-                wanted: server_name.as_str().to_owned(),
-            })
-        }
-        (Some(MetaRecord::Schema(SCHEMA)), Some(MetaRecord::ServerName(_))) => {
-            Ok(Condition::Current)
-        }
-        (Some(MetaRecord::Schema(_)), Some(MetaRecord::ServerName(_))) => Ok(Condition::Earlier),
+                wanted: wanted.as_str().to_owned(),
+            }),
+            _ if schema == SCHEMA => Ok(Condition::Current),
+            _ => Ok(Condition::Earlier),
+        },
         (None, None) if rows.iter().all(|count| count.load(Ordering::Relaxed) == 0) => {
             Ok(Condition::New)
         }

@@ -28,6 +28,8 @@ mod backup;
 #[path = "api/support/dns.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod dns;
+#[path = "process/doctor.rs"]
+mod doctor;
 #[path = "api/support/homeserver.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod homeserver;
@@ -35,12 +37,20 @@ mod homeserver;
 mod http2;
 #[path = "process/logs.rs"]
 mod logs;
+#[path = "process/mistakes.rs"]
+mod mistakes;
 #[path = "process/operator.rs"]
 mod operator;
+#[path = "process/package.rs"]
+mod package;
+#[path = "process/rename.rs"]
+mod rename;
 #[path = "process/sockets.rs"]
 mod sockets;
 #[path = "process/tls.rs"]
 mod tls;
+#[path = "process/upgrade.rs"]
+mod upgrade;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -4,6 +4,8 @@
 //! `{"version":1,"ok":{…}}` or `{"version":1,"error":"…"}`. Before that, long work says how far it has come, in lines of the
 //! form `{"version":1,"progress":{"done":4096,"of":100000}}`.
 
+mod client;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use self::client::{CallError, Caller};
 use super::sockets::{SocketError, SocketFile, UnixSocket};
 use super::{Deps, Keys, StartError, open_store};
 use crate::config::Config;

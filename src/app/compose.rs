@@ -14,6 +14,7 @@ use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::net::Resolver;
 use crate::services::accounts::Accounts;
+use crate::services::admin::Probes;
 use crate::services::associations::{Associations, AssociationsParts, AssociationsSettings};
 use crate::services::lookup::{Lookup, LookupParts, LookupSettings};
 use crate::services::pubkeys::Pubkeys;
@@ -85,6 +86,7 @@ pub(super) fn state(
     deps: &Deps,
     store: &Store,
     keys: Keys,
+    probes: Arc<Probes>,
 ) -> Result<State, StartError> {
     let Deps { clock, random, .. } = deps;
     let (mailer, templates) = mail(config, deps)?;
@@ -168,6 +170,7 @@ pub(super) fn state(
         },
         places: Arc::new(Semaphore::new(config.api.max_requests)),
         metrics,
+        probes,
         request_log: Arc::new(RequestLog {
             random: random.clone(),
             clock: Arc::clone(clock),

@@ -1,4 +1,4 @@
-//! `bindery restore`, `bindery salvage` and `bindery compact`: work on a store that no server has open.
+//! `bindery restore`, `bindery salvage`, `bindery compact` and `bindery rename`: work on a store that no server has open.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,9 @@ use clap::Subcommand;
 use super::{CliError, say};
 use crate::app::{self, OfflineError};
 use crate::config::Config;
-use crate::storage::maintenance::{self, CompactError};
+use crate::storage::maintenance::{self, CompactError, RenameError};
 use crate::storage::{JournalError, OpenError};
+use crate::types::ServerName;
 
 /// Work on a whole store.
 #[derive(Debug, Clone, Subcommand)]
@@ -30,7 +31,24 @@ pub enum Maintenance {
     /// Make the store as small as it can be, while no server runs
     #[command(after_help = "Example:\n  bindery compact")]
     Compact,
+    /// Give the store to a server of another name, while no server runs
+    #[command(after_help = "Example:\n  bindery rename id.example.org --confirm")]
+    Rename {
+        /// The new `server.name`
+        #[arg(value_name = "NEW_NAME", value_parser = super::server)]
+        to: ServerName,
+        /// Do it; without this, the command only says what it means
+        #[arg(long)]
+        confirm: bool,
+    },
 }
+
+/// What another name means to everybody who knows the server.
+const MEANING: &str = "\
+From the first start under the new name on, everything is signed under it, with the same keys, and nothing has to be \
+published again: associations are signed whenever they are shown. What was signed before carries the old name, and whoever \
+kept it can no longer find its signer by that name. Homeservers that remember the server by its old name sign unbinds for \
+that name: keep it in server.aliases.";
 
 /// Why the work was not done.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +65,12 @@ pub enum MaintenanceError {
     /// The store could not be made smaller.
     #[error(transparent)]
     Compact(CompactError),
+    /// The store was not given another name.
+    #[error(transparent)]
+    Rename(RenameError),
+    /// The name is not meant to change yet.
+    #[error("nothing was changed: add --confirm to let the store belong to `{0}`")]
+    Unconfirmed(ServerName),
 }
 
 impl From<OpenError> for MaintenanceError {
@@ -67,6 +91,15 @@ impl From<CompactError> for MaintenanceError {
     }
 }
 
+impl From<RenameError> for MaintenanceError {
+    fn from(error: RenameError) -> Self {
+        match error {
+            RenameError::Open(error) => error.into(),
+            other => Self::Rename(other),
+        }
+    }
+}
+
 /// Does the work and says what was done.
 ///
 /// # Errors
@@ -76,6 +109,7 @@ pub fn run(work: &Maintenance, config: &Config) -> Result<(), CliError> {
         Maintenance::Restore { from } => restore(from, config),
         Maintenance::Salvage { accept_loss } => salvage(*accept_loss, config),
         Maintenance::Compact => compact(config),
+        Maintenance::Rename { to, confirm } => rename(to, *confirm, config),
     }
 }
 
@@ -155,4 +189,26 @@ fn compact(config: &Config) -> Result<(), CliError> {
         "{} is as small as it can be.",
         store.path.display()
     ))
+}
+
+fn rename(to: &ServerName, confirm: bool, config: &Config) -> Result<(), CliError> {
+    let store = &config.store;
+    app::check_store(&store.path).map_err(MaintenanceError::from)?;
+    if !confirm {
+        say(MEANING)?;
+        return Err(MaintenanceError::Unconfirmed(to.clone()).into());
+    }
+    let work = maintenance::rename(store, to);
+    let from = super::runtime()?
+        .block_on(work)
+        .map_err(MaintenanceError::from)?;
+    let path = store.path.display();
+    say(&if from == to.as_str() {
+        format!("{path} belongs to `{to}` already.")
+    } else {
+        format!(
+            "{path} belongs to `{to}` now, and not to `{from}` any more. Before the server starts, set server.name = \
+             \"{to}\", and add \"{from}\" to server.aliases."
+        )
+    })
 }

@@ -43,6 +43,11 @@ impl File {
         })
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The whole content.
     pub fn content(&self) -> &Table {
         &self.content

@@ -23,6 +23,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What it says, to compare with what it says later.
     pub said: Said,
+    /// The files that secrets were read from, each with the key that it stands in or is named by.
+    pub secret_files: Vec<(String, PathBuf)>,
 }
 
 /// The configuration cannot be used.
@@ -87,10 +89,12 @@ impl Config {
         };
         let mut reader = Reader::new(file.as_ref(), environment);
         let config = Self::read(&mut reader);
+        let secret_files = reader.take_secret_files();
         Ok(Loaded {
             config,
             said: reader.finish().map_err(LoadError::Wrong)?,
             file: found.map(|(path, _)| path),
+            secret_files,
         })
     }
 

@@ -39,6 +39,7 @@ pub(super) struct Reader<'a> {
     environment: &'a Environment,
     sections: Vec<String>,
     keys: Vec<String>,
+    secret_files: Vec<(String, PathBuf)>,
     problems: Vec<Problem>,
     said: Said,
 }
@@ -50,6 +51,7 @@ impl<'a> Reader<'a> {
             environment,
             sections: Vec::new(),
             keys: Vec::new(),
+            secret_files: Vec::new(),
             problems: Vec::new(),
             said: Said::default(),
         }
@@ -77,6 +79,11 @@ impl<'a> Reader<'a> {
     /// The folder that systemd made for the server's data.
     pub fn state_directory(&self) -> Option<PathBuf> {
         self.environment.state_directory.clone()
+    }
+
+    /// The files that secrets were read from, each with the key it stands in or is named by.
+    pub fn take_secret_files(&mut self) -> Vec<(String, PathBuf)> {
+        std::mem::take(&mut self.secret_files)
     }
 
     /// Every key that was asked for, in order.
@@ -172,6 +179,14 @@ impl<'a> Reader<'a> {
         }
         self.file
             .map_or_else(|| "configuration".to_owned(), |file| file.place(key))
+    }
+
+    /// The configuration file, if that is where a key has its value.
+    fn path_of(&self, key: &str) -> Option<PathBuf> {
+        let variable = Environment::variable(key);
+        let file = self.file.filter(|file| file.get(key).is_some())?;
+        let in_file = !self.environment.keys.contains_key(&variable);
+        in_file.then(|| file.path().to_owned())
     }
 
     /// Notes a problem at the place of a key or table.
@@ -286,6 +301,11 @@ impl Section<'_, '_> {
             );
             return None;
         }
+        if inline.is_some()
+            && let Some(path) = self.reader.path_of(&key)
+        {
+            self.reader.secret_files.push((key.clone(), path));
+        }
         match (
             inline,
             file.map(|path| (twin, path))
@@ -314,6 +334,8 @@ impl Section<'_, '_> {
                 let line = content.expose().trim_end_matches(['\r', '\n']);
                 if !line.is_empty() && !line.contains(char::is_control) {
                     self.reader.said.note(key, line);
+                    let found = (key.to_owned(), path.to_owned());
+                    self.reader.secret_files.push(found);
                     return Some(Secret::new(line.to_owned()));
                 }
                 "it must hold one line".to_owned()

@@ -51,6 +51,7 @@ pub async fn observe<B: MessageBody + 'static>(
     let started = log.clock.monotonic();
     let id = log.random.request_id().unwrap_or_default();
     let (client, peer) = peer::find(&request, &log.trust, &state.v1.sources);
+    peer::note_probe(&request, &log.trust, &state.probes);
     let method = request.method().clone();
 
     let place = state.places.try_acquire();

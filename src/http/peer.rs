@@ -9,6 +9,13 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest};
 use ipnet::IpNet;
 
 use super::routes::Version;
+use crate::services::admin::{Probes, Sighting};
+
+/// The header that a request carries whose way an operator wants to know.
+const PROBE: &str = "x-bindery-probe";
+
+/// What is kept of an entry of `X-Forwarded-For`, in characters.
+const LONGEST_HOP: usize = 64;
 
 /// From whom `X-Forwarded-For` is believed.
 #[derive(Debug, Clone)]
@@ -30,21 +37,29 @@ impl ProxyTrust {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
+    fn believes(&self, connection: Option<IpAddr>) -> bool {
+        connection.map_or(self.unix_sockets, |ip| self.trusts(ip))
+    }
+
+    fn sighting(&self, connection: Option<SocketAddr>, headers: &HeaderMap) -> Sighting {
+        let connection = connection.map(|address| address.ip().to_canonical());
+        let last = hops(headers).pop();
+        Sighting {
+            connection,
+            trusted: self.believes(connection),
+            forwarded: last.map(|hop| hop.trim().chars().take(LONGEST_HOP).collect()),
+        }
+    }
+
     /// The client's address: from the right, the first address in `X-Forwarded-For` that is not a trusted proxy's. What
     /// stands left of it is only what the client says of itself.
     fn client(&self, connection: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let connection = connection.map(|address| address.ip().to_canonical());
-        let believed = connection.map_or(self.unix_sockets, |ip| self.trusts(ip));
-        if !believed {
+        if !self.believes(connection) {
             return connection;
         }
-        let hops: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
         let mut client = connection;
-        for hop in hops.into_iter().rev() {
+        for hop in hops(headers).into_iter().rev() {
             let Some(ip) = parse_hop(hop) else {
                 break;
             };
@@ -54,6 +69,27 @@ impl ProxyTrust {
             }
         }
         client
+    }
+}
+
+/// The entries of `X-Forwarded-For`, the last proxy's at the end.
+fn hops(headers: &HeaderMap) -> Vec<&str> {
+    headers
+        .get_all("x-forwarded-for")
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect()
+}
+
+/// Keeps how a request arrived, if an operator waits for it.
+pub(super) fn note_probe(request: &ServiceRequest, trust: &ProxyTrust, probes: &Probes) {
+    let nonce = request
+        .headers()
+        .get(PROBE)
+        .and_then(|value| value.to_str().ok());
+    if let Some(nonce) = nonce {
+        let connection = request.request().peer_addr();
+        probes.arrived(nonce, || trust.sighting(connection, request.headers()));
     }
 }
 

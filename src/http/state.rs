@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::services::accounts::Accounts;
+use crate::services::admin::Probes;
 use crate::services::associations::Associations;
 use crate::services::lookup::Lookup;
 use crate::services::pubkeys::Pubkeys;
@@ -51,6 +52,8 @@ pub struct State {
     pub places: Arc<Semaphore>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Requests whose way an operator wants to know.
+    pub probes: Arc<Probes>,
     /// How requests are logged.
     pub request_log: Arc<RequestLog>,
 }

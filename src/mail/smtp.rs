@@ -65,6 +65,16 @@ impl SmtpTransport {
         })
     }
 
+    /// Goes through everything that comes before a mail, and leaves.
+    pub(super) async fn log_in(&self) -> Result<(), SendError> {
+        let deadline = Deadline {
+            at: Instant::now() + self.timeout,
+            after: self.timeout,
+        };
+        leave(self.connect(deadline).await?);
+        Ok(())
+    }
+
     /// Hands a mail to the mail server for delivery.
     pub(super) async fn deliver(&self, letter: Letter) -> Result<(), SendError> {
         let deadline = Deadline {

@@ -55,6 +55,12 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// All values of a header, in their order; one that is no plain text is left out.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.filter_map(|value| value.to_str().ok()).collect()
+    }
+
     /// The body as JSON.
     pub fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
@@ -116,8 +122,9 @@ impl Client {
         let _turn = turn.ok_or_else(|| timed_out(endpoint))?;
         let addresses = self.addresses(endpoint).await?;
         let failed = |error| RequestError::of(host, error);
-        let mut response = self
-            .connection(addresses)
+        let response = builder(self.shared.tls.clone(), addresses)
+            .https_only(true)
+            .build()
             .map_err(failed)?
             .get(url)
             .header(HOST, endpoint.authority.as_str())
@@ -125,26 +132,29 @@ impl Client {
             .send()
             .await
             .map_err(failed)?;
-        let too_large = || RequestError::TooLarge {
-            host: host.to_owned(),
-        };
-        if response.content_length() > Some(self.shared.max_response) {
-            return Err(too_large());
-        }
-        let most = usize::try_from(self.shared.max_response).unwrap_or(usize::MAX);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if chunk.len() > most.saturating_sub(body.len()) {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer {
-            status: response.status().as_u16(),
-            headers: std::mem::take(response.headers_mut()),
-            body,
-            asked: format!("https://{}{path}", endpoint.authority),
-        })
+        let asked = format!("https://{}{path}", endpoint.authority);
+        read(response, host, self.shared.max_response, asked).await
+    }
+
+    /// TLS as it is spoken to everybody.
+    pub(super) fn tls(&self) -> &rustls::ClientConfig {
+        &self.shared.tls
+    }
+
+    /// The largest answer that is read, in bytes.
+    pub(super) fn max_response(&self) -> u64 {
+        self.shared.max_response
+    }
+
+    /// The addresses of a host that the operator named, whatever they are.
+    pub(super) async fn addresses_of(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, RequestError> {
+        let found = self.shared.resolver.addresses_of_server(host).await?;
+        let found = found.into_iter().take(MOST_ADDRESSES);
+        Ok(found.map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
     /// The addresses of all targets. One that is refused refuses them all: who mixes public and private addresses in a
@@ -182,21 +192,52 @@ impl Client {
         })?;
         Ok(SocketAddr::new(address, port))
     }
+}
 
-    /// A client for one request, which knows no other addresses than these.
-    fn connection(&self, addresses: Vec<SocketAddr>) -> Result<reqwest::Client, reqwest::Error> {
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(self.shared.tls.clone())
-            .https_only(true)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("bindery/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Pinned(addresses))
-            .build()
+/// A client for one request, which knows no other addresses than these.
+pub(super) fn builder(
+    tls: rustls::ClientConfig,
+    addresses: Vec<SocketAddr>,
+) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("bindery/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Pinned(addresses))
+}
+
+/// Reads an answer of at most `most` bytes to its end.
+pub(super) async fn read(
+    mut response: reqwest::Response,
+    host: &str,
+    most: u64,
+    asked: String,
+) -> Result<Answer, RequestError> {
+    let too_large = || RequestError::TooLarge {
+        host: host.to_owned(),
+    };
+    if response.content_length() > Some(most) {
+        return Err(too_large());
     }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut body = Vec::new();
+    let failed = |error| RequestError::of(host, error);
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if chunk.len() > most.saturating_sub(body.len()) {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: std::mem::take(response.headers_mut()),
+        body,
+        asked,
+    })
 }
 
 impl fmt::Debug for Client {
@@ -212,7 +253,7 @@ fn timed_out(endpoint: &Endpoint) -> RequestError {
 }
 
 /// Answers every name with the addresses that were checked.
-pub(super) struct Pinned(pub(super) Vec<SocketAddr>);
+struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {
     fn resolve(&self, _: Name) -> Resolving {

@@ -114,7 +114,38 @@ pub enum GatewayError {
     Request(#[from] RequestError),
 }
 
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateFault {
+    /// It is for other names.
+    Name,
+    /// Its time is over, or not yet come.
+    Time,
+    /// Nobody who is trusted signed it.
+    Issuer,
+}
+
 impl RequestError {
+    /// What is wrong with the certificate, if that is why there is no connection.
+    pub fn certificate_fault(&self) -> Option<CertificateFault> {
+        use rustls::CertificateError as C;
+        let Self::Tls {
+            source: rustls::Error::InvalidCertificate(fault),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        match fault {
+            C::NotValidForName | C::NotValidForNameContext { .. } => Some(CertificateFault::Name),
+            C::Expired
+            | C::ExpiredContext { .. }
+            | C::NotValidYet
+            | C::NotValidYetContext { .. } => Some(CertificateFault::Time),
+            _ => Some(CertificateFault::Issuer),
+        }
+    }
+
     /// Sorts the client's error; its URL is left out.
     pub(super) fn of(host: &str, error: reqwest::Error) -> Self {
         let error = error.without_url();

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect;
 use serde_json::Value;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::client::Pinned;
+use super::client;
 use super::error::{GatewayError, RequestError, SetupError};
 use super::resolver::Resolver;
 
@@ -145,8 +144,8 @@ impl Gateways {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
         };
-        let mut asking = self
-            .connection(addresses)
+        let mut asking = client::builder(self.shared.tls.clone(), addresses)
+            .build()
             .map_err(failed)?
             .request(method, request.url)
             .headers(headers);
@@ -191,20 +190,6 @@ impl Gateways {
         Ok(found
             .map(|address| SocketAddr::new(address, port))
             .collect())
-    }
-
-    /// A client for one request, which knows no other addresses than these.
-    fn connection(&self, addresses: Vec<SocketAddr>) -> Result<reqwest::Client, reqwest::Error> {
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(self.shared.tls.clone())
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("bindery/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Pinned(addresses))
-            .build()
     }
 }
 

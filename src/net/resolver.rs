@@ -152,6 +152,52 @@ impl Resolver {
         Ok(services)
     }
 
+    /// The texts of a name's TXT records, each put together from its parts; none if there are none.
+    ///
+    /// # Errors
+    /// When there is no DNS server, or no answer.
+    pub async fn texts(&self, name: &str) -> Result<Vec<String>, ResolveError> {
+        let text = |data: &RData| match data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        };
+        self.records(name, RecordType::TXT, text).await
+    }
+
+    /// The hosts that take mail for a domain, the preferred one first; none if there are none. `.` says that the domain
+    /// decidedly takes none (RFC 7505).
+    ///
+    /// # Errors
+    /// When there is no DNS server, or no answer.
+    pub async fn mail_hosts(&self, domain: &str) -> Result<Vec<String>, ResolveError> {
+        let host = |data: &RData| match data {
+            RData::MX(mx) => Some((mx.preference, mx.exchange.to_ascii())),
+            _ => None,
+        };
+        let mut hosts = self.records(domain, RecordType::MX, host).await?;
+        hosts.sort();
+        Ok(hosts.into_iter().map(|(_, host)| host).collect())
+    }
+
+    async fn records<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        read: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Vec<T>, ResolveError> {
+        if !self.has_servers {
+            return Err(ResolveError::NoServers(name.to_owned()));
+        }
+        match self.inner.lookup(whole(name), kind).await {
+            Ok(found) => {
+                let answers = found.answers().iter();
+                Ok(answers.filter_map(|record| read(&record.data)).collect())
+            }
+            Err(error) if error.is_no_records_found() => Ok(Vec::new()),
+            Err(error) => Err(self.error(name, error)),
+        }
+    }
+
     fn error(&self, host: &str, source: NetError) -> ResolveError {
         let host = host.trim_end_matches('.').to_owned();
         if source.is_no_records_found() {

@@ -3,6 +3,7 @@
 
 mod keys;
 mod lists;
+mod probe;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
 pub use self::keys::KeyError;
+pub use self::probe::{Probes, Sighting};
 use crate::clock::Clock;
 use crate::random::{Random, RandomError};
 use crate::signing::ServerKeys;
@@ -83,6 +85,16 @@ pub enum AdminRequest {
         /// Whose.
         person: Person,
     },
+    /// Await a request that carries this nonce.
+    ProbeExpect {
+        /// Any text that nobody else has.
+        nonce: String,
+    },
+    /// How the awaited request arrived.
+    ProbeTake {
+        /// Its nonce.
+        nonce: String,
+    },
 }
 
 /// What is unbound.
@@ -149,6 +161,8 @@ pub enum AdminAnswer {
         /// Until when the previous one answers.
         previous_until: Timestamp,
     },
+    /// How an awaited request arrived; nothing if it did not, or not yet.
+    Probe(Option<Sighting>),
 }
 
 /// How far long work has come, in rows of the store.
@@ -274,6 +288,7 @@ pub struct Admin {
     parts: AdminParts,
     /// Whoever changes keys holds it, so that file, store and memory change together.
     changing_keys: Mutex<()>,
+    probes: Arc<Probes>,
 }
 
 impl Admin {
@@ -282,7 +297,13 @@ impl Admin {
         Self {
             parts,
             changing_keys: Mutex::new(()),
+            probes: Arc::default(),
         }
+    }
+
+    /// The requests that a command may wait for.
+    pub fn probes(&self) -> Arc<Probes> {
+        Arc::clone(&self.probes)
     }
 
     /// Carries a command out. What it changes is told to the log, with who asked for it.
@@ -383,6 +404,11 @@ impl Admin {
                 audit(actor, &format!("erases what is stored on {whom}"));
                 AdminAnswer::Erased(erase::erase(&self.parts.store, person).await?)
             }
+            AdminRequest::ProbeExpect { nonce } => {
+                self.probes.expect(nonce);
+                AdminAnswer::Probe(None)
+            }
+            AdminRequest::ProbeTake { nonce } => AdminAnswer::Probe(self.probes.take(&nonce)),
         })
     }
 

@@ -74,8 +74,8 @@ pub enum OpenError {
     },
     /// It belongs to another server.
     #[error(
-        "the store in {} belongs to `{found}`, but server.name is `{wanted}`: set server.name back, \
-         or give the new server a store of its own (store.path)",
+        "the store in {} belongs to `{found}`, but server.name is `{wanted}`: set server.name back, give the new server a \
+         store of its own (store.path), or let the store change its name with `bindery rename {wanted}`",
         path.display()
     )]
     OtherServer {

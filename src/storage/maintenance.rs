@@ -1,9 +1,10 @@
 //! Work on a whole store that nobody else has open: restoring a backup, saving what a damaged journal still holds,
-//! making the index anew.
+//! making the index anew, giving it to a server of another name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::digest::Digest;
 use super::error::{JournalError, OpenError};
@@ -12,7 +13,8 @@ use super::layout::Layout;
 use super::merge::{self, Moment};
 use super::progress::Progress;
 use super::recovery::{self, Head};
-use super::{Options, Store, frame, journal, snapshot};
+use super::tables::{Meta, MetaName, MetaRecord, Table as _};
+use super::{Options, Store, StoreError, frame, journal, snapshot};
 use crate::config;
 use crate::random::Random;
 use crate::types::ServerName;
@@ -216,5 +218,50 @@ pub enum CompactError {
     Maintenance(#[from] super::MaintenanceError),
     /// The thread that does it ended.
     #[error("compaction was interrupted")]
+    Stopped,
+}
+
+/// Lets a stopped store belong to a server of another name from now on, in one write. Nothing else that it holds is changed:
+/// associations are signed when they are shown. Answers the name it had.
+///
+/// # Errors
+/// As for [`Store::open`], but for the name; the store is as it was then.
+pub async fn rename(settings: &config::Store, to: &ServerName) -> Result<String, RenameError> {
+    let options = Options {
+        any_name: true,
+        ..Options::default()
+    };
+    let (settings, name) = (settings.clone(), to.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        Store::open_with(&settings, &name, Arc::new(RealDisk), options)
+    });
+    let store = opening.await.map_err(|_| RenameError::Stopped)??;
+    let to = to.as_str().to_owned();
+    let from = store.write(move |tx| {
+        let Some(MetaRecord::ServerName(from)) = tx.get::<Meta>(&MetaName::ServerName)? else {
+            return Err(StoreError::Damaged { table: Meta::NAME });
+        };
+        tx.put::<Meta>(&MetaName::ServerName, &MetaRecord::ServerName(to.clone()))?;
+        Ok::<_, StoreError>(from)
+    });
+    let from = from.await?;
+    store.close(CLOSING);
+    Ok(from)
+}
+
+/// How long the last write may take.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Why a store was not given another name.
+#[derive(Debug, thiserror::Error)]
+pub enum RenameError {
+    /// It could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread that does it ended.
+    #[error("the work was interrupted")]
     Stopped,
 }

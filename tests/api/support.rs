@@ -9,5 +9,6 @@ pub mod gateway;
 pub mod homeserver;
 pub mod http2;
 pub mod mailbox;
+pub mod proxy;
 pub mod server;
 pub mod smtp;

@@ -2,12 +2,10 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::bar::Bar;
-use crate::app::{Call, Deps, Offline, OfflineError, Outcome, PROTOCOL, Reply, StartError};
+use crate::app::{CallError, Caller, Deps, Offline, OfflineError, StartError};
 use crate::cli::CliError;
 use crate::config::Config;
 use crate::services::admin::{AdminAnswer, AdminError, AdminRequest, Progress};
@@ -29,15 +27,9 @@ pub enum ConnectionError {
         .0.display()
     )]
     NoSocket(PathBuf),
-    /// The server went away.
-    #[error("the connection to the server broke: {0}")]
-    Broken(#[from] io::Error),
-    /// The server does not speak as this program does.
-    #[error("the server's answer makes no sense to this version of the command")]
-    Unintelligible,
-    /// The server said no.
-    #[error("{0}")]
-    Refused(String),
+    /// The server did not do it.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// The store said no.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -48,7 +40,7 @@ pub enum ConnectionError {
 
 /// A running server, or a store that nobody serves.
 pub(super) enum Connection {
-    Server(BufReader<UnixStream>),
+    Server(Caller),
     Store(Offline),
 }
 
@@ -56,8 +48,8 @@ impl Connection {
     /// Finds the server; without one, opens the store.
     pub(super) async fn open(config: &Config) -> Result<Self, CliError> {
         let socket = &config.admin.socket;
-        match UnixStream::connect(socket).await {
-            Ok(stream) => return Ok(Self::Server(BufReader::new(stream))),
+        match Caller::connect(socket).await {
+            Ok(caller) => return Ok(Self::Server(caller)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(ConnectionError::NotAllowed(socket.clone()).into());
             }
@@ -77,7 +69,12 @@ impl Connection {
     pub(super) async fn ask(&mut self, request: AdminRequest) -> Result<AdminAnswer, CliError> {
         let mut bar = Bar::new("writing the backup");
         let answered = match self {
-            Self::Server(stream) => call(stream, &request, &mut bar).await,
+            Self::Server(caller) => {
+                let asked = caller
+                    .ask(&request, &mut |progress| bar.show(progress))
+                    .await;
+                asked.map_err(ConnectionError::from)
+            }
             Self::Store(offline) => execute(offline, request, &mut bar).await,
         };
         Ok(answered?)
@@ -96,34 +93,6 @@ async fn execute(
             biased;
             Ok(()) = progress.changed() => bar.show(*progress.borrow_and_update()),
             answered = &mut executing => return Ok(answered?),
-        }
-    }
-}
-
-async fn call(
-    stream: &mut BufReader<UnixStream>,
-    request: &AdminRequest,
-    bar: &mut Bar,
-) -> Result<AdminAnswer, ConnectionError> {
-    let request = serde_json::to_value(request).map_err(io::Error::from)?;
-    let call = Call {
-        version: PROTOCOL,
-        request,
-    };
-    let mut line = serde_json::to_vec(&call).map_err(io::Error::from)?;
-    line.push(b'\n');
-    stream.get_mut().write_all(&line).await?;
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        let reply: Reply =
-            serde_json::from_str(&line).map_err(|_| ConnectionError::Unintelligible)?;
-        match reply.outcome {
-            Outcome::Progress(progress) => bar.show(progress),
-            Outcome::Ok(answer) => return Ok(answer),
-            Outcome::Error(sentence) => return Err(ConnectionError::Refused(sentence)),
         }
     }
 }

@@ -76,6 +76,8 @@ impl Show {
                     format!("Lookups have a new pepper; the previous one answers until {until}.")
                 })
             }
+            // Asked for by `bindery doctor` alone, which says in its own words what it means.
+            AdminAnswer::Probe(_) => Ok(()),
             AdminAnswer::Keys(keys) => keys
                 .iter()
                 .try_for_each(|key| self.row(key, || key_text(key))),

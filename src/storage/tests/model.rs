@@ -129,6 +129,7 @@ pub(super) const SMALL: Options = Options {
         reserve: 1 << 20,
     },
     rebuild: false,
+    any_name: false,
 };
 
 /// Files that are never ended or merged by themselves.
@@ -140,6 +141,7 @@ pub(super) const QUIET: Options = Options {
         reserve: 1 << 20,
     },
     rebuild: false,
+    any_name: false,
 };
 
 pub(super) fn open(path: &Path, disk: &TestDisk, options: Options) -> Result<Store, OpenError> {

@@ -85,6 +85,13 @@ impl Authority {
             .with_no_client_auth()
     }
 
+    /// TLS for a server of this name whose certificate ends on that day.
+    pub fn server_until(&self, name: &str, (year, month, day): (i32, u8, u8)) -> Arc<ServerConfig> {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        self.signed(&params)
+    }
+
     fn signed(&self, params: &CertificateParams) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

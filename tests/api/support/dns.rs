@@ -8,6 +8,8 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 const A: u16 = 1;
+const MX: u16 = 15;
+const TXT: u16 = 16;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
 
@@ -62,17 +64,34 @@ impl DnsServer {
         }
     }
 
+    /// Adds a TXT record to a name.
+    pub fn txt(&self, name: &str, text: &str) {
+        let part = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
+        self.add(
+            name,
+            TXT,
+            text.as_bytes().chunks(100).flat_map(part).collect(),
+        );
+    }
+
+    /// Adds an MX record to a name.
+    pub fn mx(&self, name: &str, host: &str) {
+        let data = [&10_u16.to_be_bytes()[..], &labels(host)].concat();
+        self.add(name, MX, data);
+    }
+
+    /// Forgets all records of a name.
+    pub fn forget(&self, name: &str) {
+        self.zone.lock().unwrap().records.remove(name);
+    }
+
     /// Adds an SRV record to a name.
     pub fn srv(&self, name: &str, priority: u16, target: &str, port: u16) {
         let mut data = Vec::new();
         for number in [priority, 0, port] {
             data.extend(number.to_be_bytes());
         }
-        for label in target.split('.').filter(|label| !label.is_empty()) {
-            data.push(u8::try_from(label.len()).unwrap());
-            data.extend(label.as_bytes());
-        }
-        data.push(0);
+        data.extend(labels(target));
         self.add(name, SRV, data);
     }
 
@@ -99,6 +118,17 @@ impl Drop for DnsServer {
     }
 }
 
+/// A name as it stands in records (RFC 1035, section 3.1).
+fn labels(name: &str) -> Vec<u8> {
+    let mut data = Vec::new();
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        data.push(u8::try_from(label.len()).unwrap());
+        data.extend(label.as_bytes());
+    }
+    data.push(0);
+    data
+}
+
 async fn answer_all(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
     let mut query = [0; 1500];
     while let Ok((length, from)) = socket.recv_from(&mut query).await {
@@ -123,6 +153,8 @@ fn answer(query: &[u8], zone: &mut Zone) -> Vec<u8> {
     let word = match kind {
         A => "A",
         AAAA => "AAAA",
+        MX => "MX",
+        TXT => "TXT",
         SRV => "SRV",
         _ => "other",
     };

@@ -52,7 +52,15 @@ impl TestServer {
 
     /// A server on the defaults as `change` changes them.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_on(TempDir::new().unwrap(), START, change).await
+    }
+
+    /// A server on a folder that may hold a store already, at that moment.
+    pub async fn start_on(
+        folder: TempDir,
+        now: Timestamp,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         config.server.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
         config.server.workers = 1;
@@ -62,7 +70,7 @@ impl TestServer {
         config.keys.secret = folder.path().join("secret.key");
         config.email.directory = folder.path().join("outbox");
         change(&mut config);
-        Self::run(folder, config, Arc::new(ManualClock::at(START))).await
+        Self::run(folder, config, Arc::new(ManualClock::at(now))).await
     }
 
     async fn run(folder: TempDir, config: Config, clock: Arc<ManualClock>) -> Self {
