@@ -3,6 +3,7 @@
 mod admin;
 mod compose;
 mod keys;
+mod messages;
 mod reload;
 
 use std::io;
@@ -36,6 +37,7 @@ use crate::services::admin::Admin;
 use crate::services::health::Health;
 use crate::services::jobs::SessionSweeper;
 use crate::services::lookup::{Lookup, RotateError};
+use crate::services::outbox::Outbox;
 use crate::storage::{self, OpenError, Store, StoreError};
 use crate::templates::TemplateError;
 use crate::types::KeyId;
@@ -162,6 +164,7 @@ pub struct App {
     store: Store,
     sweeper: Arc<SessionSweeper>,
     lookup: Arc<Lookup>,
+    outbox: Outbox,
 }
 
 impl App {
@@ -176,7 +179,7 @@ impl App {
         let key = keys.server.current();
         let socket = AdminSocket::bind(&config.admin.socket)?;
         let admin = Arc::new(admin::service(&config, &deps, &store, &keys.server));
-        let state = compose::state(&config, &deps, &store, keys)?;
+        let (state, outbox) = compose::parts(&config, &deps, &store, keys)?;
         let lookup = Arc::clone(&state.lookup);
         lookup.ensure_pepper().await?;
         let monitoring = Monitoring {
@@ -214,6 +217,7 @@ impl App {
             store,
             sweeper,
             lookup,
+            outbox,
         })
     }
 
@@ -243,6 +247,11 @@ impl App {
         Arc::clone(&self.lookup)
     }
 
+    /// Outgoing work.
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
     /// Serves until `stop` says otherwise; then finishes what runs, stops the background work, closes the store.
     ///
     /// # Errors
@@ -253,6 +262,7 @@ impl App {
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper)));
         jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
+        jobs.spawn(async move { self.outbox.run().await });
         jobs.spawn(watchdog(self.store.clone()));
         jobs.spawn(self.socket.serve(self.admin));
         let monitoring = self.monitoring.map(|(server, _)| {

@@ -78,6 +78,37 @@ impl SessionEvent {
     }
 }
 
+/// What a try to do outgoing work came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// It is done.
+    Delivered,
+    /// Nobody wanted it any more.
+    NotWanted,
+    /// It is tried again later.
+    Postponed,
+    /// It was given up.
+    Failed,
+}
+
+impl DeliveryOutcome {
+    const ALL: [Self; 4] = [
+        Self::Delivered,
+        Self::NotWanted,
+        Self::Postponed,
+        Self::Failed,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::NotWanted => "not_wanted",
+            Self::Postponed => "postponed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What a homeserver is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FederationCall {
@@ -85,6 +116,8 @@ pub enum FederationCall {
     Userinfo,
     /// Whether it signed a request; its keys are fetched if they are not known.
     Signature,
+    /// To take what was bound to one of its users.
+    Onbind,
 }
 
 impl FederationCall {
@@ -92,6 +125,7 @@ impl FederationCall {
         match self {
             Self::Userinfo => "userinfo",
             Self::Signature => "signature",
+            Self::Onbind => "onbind",
         }
     }
 }
@@ -126,6 +160,7 @@ pub struct Metrics {
     lookups: IntCounter,
     lookup_addresses: IntCounter,
     federation: IntCounterVec,
+    deliveries: IntCounterVec,
     reloads: IntCounterVec,
     store: StoreMetrics,
 }
@@ -201,6 +236,11 @@ impl Metrics {
                 "Questions to homeservers, and checks of their signatures, by how they went",
                 &["call", "outcome"],
             )?,
+            deliveries: counters(
+                "bindery_outbox_deliveries_total",
+                "Tries to do outgoing work, by what they came to",
+                &["kind", "outcome"],
+            )?,
             reloads: counters(
                 "bindery_reloads_total",
                 "Reloads of the configuration",
@@ -218,6 +258,13 @@ impl Metrics {
         }
         for action in limits {
             metrics.limits.with_label_values(&[action]);
+        }
+        for kind in OUTBOX_KINDS {
+            for outcome in DeliveryOutcome::ALL {
+                metrics
+                    .deliveries
+                    .with_label_values(&[kind, outcome.name()]);
+            }
         }
         for outcome in RELOADS {
             metrics.reloads.with_label_values(&[outcome]);
@@ -272,6 +319,13 @@ impl Metrics {
         self.sessions.with_label_values(&[event.name()]).inc();
     }
 
+    /// Counts a try to do outgoing work; `kind` is one of [`OUTBOX_KINDS`].
+    pub fn delivery(&self, kind: &'static str, outcome: DeliveryOutcome) {
+        self.deliveries
+            .with_label_values(&[kind, outcome.name()])
+            .inc();
+    }
+
     /// Counts a published association.
     pub fn bound(&self) {
         self.binds.inc();
@@ -311,6 +365,9 @@ impl Metrics {
         Ok(text)
     }
 }
+
+/// The kinds of outgoing work.
+pub const OUTBOX_KINDS: [&str; 3] = ["onbind", "verification", "invitation"];
 
 /// What a reload can come to.
 const RELOADS: [&str; 2] = ["done", "refused"];

@@ -11,7 +11,7 @@ mod queue;
 mod resolver;
 mod tls;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Verb};
 pub use endpoint::{Endpoint, Target};
 pub use error::{RequestError, SetupError};
 pub use guard::{Guard, Refusal};

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
+use super::messages::Writers;
 use super::{Deps, Keys, Reloader, StartError};
 use crate::config::Config;
 use crate::federation::Federation;
@@ -15,6 +16,7 @@ use crate::net::Resolver;
 use crate::services::accounts::Accounts;
 use crate::services::associations::{Associations, AssociationsParts, AssociationsSettings};
 use crate::services::lookup::{Lookup, LookupParts, LookupSettings};
+use crate::services::outbox::{Outbox, OutboxParts, OutboxSettings};
 use crate::services::pubkeys::Pubkeys;
 use crate::services::terms::Terms;
 use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
@@ -50,13 +52,13 @@ pub(super) fn reloader(config: &Config, state: &State) -> Reloader {
     }
 }
 
-/// Everything that requests are served from.
-pub(super) fn state(
+/// Everything that requests are served from, and what does the outgoing work that they leave.
+pub(super) fn parts(
     config: &Config,
     deps: &Deps,
     store: &Store,
     keys: Keys,
-) -> Result<State, StartError> {
+) -> Result<(State, Outbox), StartError> {
     let Deps { clock, random, .. } = deps;
     let (mailer, templates) = mail(config, deps)?;
     let (keys, secret) = (keys.server, Arc::new(keys.secret));
@@ -64,7 +66,7 @@ pub(super) fn state(
     let limits = Arc::new(Limits::new(&config.limits, Arc::clone(clock), random)?);
     let metrics = Arc::new(Metrics::new(Action::ALL.map(Action::name))?);
     let server_name = &config.server.name;
-    let validation = Validation::new(
+    let validation = Arc::new(Validation::new(
         ValidationParts {
             store: store.clone(),
             mailer,
@@ -83,8 +85,24 @@ pub(super) fn state(
             email_tries: config.sessions.email_tries,
             next_link_hosts: config.api.next_link_hosts.clone(),
         },
-    );
+    ));
     let federation = federation(config, deps, &limits)?;
+    let outbox = Outbox::new(
+        OutboxParts {
+            store: store.clone(),
+            keys: Arc::clone(&keys),
+            federation: federation.clone(),
+            messages: Box::new(Writers {
+                validation: Arc::clone(&validation),
+            }),
+            clock: Arc::clone(clock),
+            random: random.clone(),
+            metrics: Arc::clone(&metrics),
+        },
+        OutboxSettings {
+            server_name: server_name.clone(),
+        },
+    );
     let accounts = Accounts::new(
         store.clone(),
         federation.clone(),
@@ -101,6 +119,7 @@ pub(super) fn state(
             federation,
             limits: Arc::clone(&limits),
             clock: Arc::clone(clock),
+            random: random.clone(),
             metrics: Arc::clone(&metrics),
         },
         AssociationsSettings {
@@ -117,14 +136,14 @@ pub(super) fn state(
         &config.terms,
     );
     let lookup = lookup(config, deps, store, &limits, &metrics);
-    Ok(State {
+    let state = State {
         server_name: server_name.clone(),
         v1: Arc::new(V1Access {
             level: config.api.v1,
             sources: config.api.v1_sources.clone(),
         }),
         accounts: Arc::new(accounts),
-        validation: Arc::new(validation),
+        validation,
         associations: Arc::new(associations),
         terms: Arc::new(terms),
         lookup: Arc::new(lookup),
@@ -146,7 +165,8 @@ pub(super) fn state(
             ),
             client_ip: config.log.client_ip,
         }),
-    })
+    };
+    Ok((state, outbox))
 }
 
 fn lookup(

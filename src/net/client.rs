@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, HOST, HeaderMap};
-use reqwest::redirect;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap};
+use reqwest::{Method, redirect};
 use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
@@ -36,6 +36,23 @@ struct Shared {
     tls: rustls::ClientConfig,
     queue: Queue,
     max_response: u64,
+}
+
+/// How something is handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// By POST.
+    Post,
+    /// By PUT.
+    Put,
+}
+
+/// A request, but for where it goes.
+struct Wanted<'a> {
+    method: Method,
+    path: &'a str,
+    /// JSON.
+    body: Option<String>,
 }
 
 /// An answer, whatever its status.
@@ -99,8 +116,45 @@ impl Client {
         path: &str,
         patience: Duration,
     ) -> Result<Answer, RequestError> {
-        let url = endpoint.url(path)?;
-        timeout(patience, self.fetch(endpoint, url, path))
+        let wanted = Wanted {
+            method: Method::GET,
+            path,
+            body: None,
+        };
+        self.fetch_in_time(endpoint, wanted, patience).await
+    }
+
+    /// Hands JSON to a path, and reads the whole answer; in all else as [`Client::get`].
+    ///
+    /// # Errors
+    /// As there. The other side may have received the JSON all the same.
+    pub async fn send_json(
+        &self,
+        verb: Verb,
+        endpoint: &Endpoint,
+        path: &str,
+        json: String,
+        patience: Duration,
+    ) -> Result<Answer, RequestError> {
+        let wanted = Wanted {
+            method: match verb {
+                Verb::Post => Method::POST,
+                Verb::Put => Method::PUT,
+            },
+            path,
+            body: Some(json),
+        };
+        self.fetch_in_time(endpoint, wanted, patience).await
+    }
+
+    async fn fetch_in_time(
+        &self,
+        endpoint: &Endpoint,
+        wanted: Wanted<'_>,
+        patience: Duration,
+    ) -> Result<Answer, RequestError> {
+        let url = endpoint.url(wanted.path)?;
+        timeout(patience, self.fetch(endpoint, url, wanted))
             .await
             .unwrap_or_else(|_| Err(timed_out(endpoint)))
     }
@@ -109,22 +163,24 @@ impl Client {
         &self,
         endpoint: &Endpoint,
         url: Url,
-        path: &str,
+        wanted: Wanted<'_>,
     ) -> Result<Answer, RequestError> {
+        let Wanted { method, path, body } = wanted;
         let host = endpoint.host.as_str();
         let turn = self.shared.queue.turn(&endpoint.authority).await;
         let _turn = turn.ok_or_else(|| timed_out(endpoint))?;
         let addresses = self.addresses(endpoint).await?;
         let failed = |error| RequestError::of(host, error);
-        let mut response = self
+        let mut request = self
             .connection(addresses)
             .map_err(failed)?
-            .get(url)
+            .request(method, url)
             .header(HOST, endpoint.authority.as_str())
-            .header(ACCEPT, "application/json")
-            .send()
-            .await
-            .map_err(failed)?;
+            .header(ACCEPT, "application/json");
+        if let Some(json) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(json);
+        }
+        let mut response = request.send().await.map_err(failed)?;
         let too_large = || RequestError::TooLarge {
             host: host.to_owned(),
         };
