@@ -6,6 +6,7 @@ mod compose;
 mod doctor;
 mod keys;
 mod listeners;
+mod messages;
 mod reload;
 mod sockets;
 
@@ -42,6 +43,7 @@ use crate::services::admin::Admin;
 use crate::services::health::Health;
 use crate::services::jobs::SessionSweeper;
 use crate::services::lookup::{Lookup, RotateError};
+use crate::services::outbox::Outbox;
 use crate::storage::{self, OpenError, Store, StoreError};
 use crate::templates::TemplateError;
 use crate::types::KeyId;
@@ -171,6 +173,7 @@ pub struct App {
     store: Store,
     sweeper: Arc<SessionSweeper>,
     lookup: Arc<Lookup>,
+    outbox: Outbox,
 }
 
 impl App {
@@ -193,7 +196,7 @@ impl App {
         let key = keys.server.current();
         let socket = AdminSocket::open(&config.admin.socket, passed.admin)?;
         let admin = Arc::new(admin::service(&config, &deps, &store, &keys.server));
-        let state = compose::state(&config, &deps, &store, keys, admin.probes())?;
+        let (state, outbox) = compose::parts(&config, &deps, &store, keys, admin.probes())?;
         let lookup = Arc::clone(&state.lookup);
         lookup.ensure_pepper().await?;
         let monitoring = Monitoring {
@@ -244,6 +247,7 @@ impl App {
             store,
             sweeper,
             lookup,
+            outbox,
         })
     }
 
@@ -282,6 +286,11 @@ impl App {
         self.certificates.clone()
     }
 
+    /// Outgoing work.
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
     /// Serves until `stop` says otherwise; then finishes what runs, stops the background work, closes the store.
     ///
     /// # Errors
@@ -295,6 +304,7 @@ impl App {
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper)));
         jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
+        jobs.spawn(async move { self.outbox.run().await });
         jobs.spawn(watchdog(self.store.clone()));
         jobs.spawn(self.socket.serve(self.admin));
         if let Some(certificates) = self.certificates {

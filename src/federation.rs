@@ -7,6 +7,7 @@ mod cache;
 mod discovery;
 mod error;
 mod keys;
+mod onbind;
 mod openid;
 mod x_matrix;
 
@@ -14,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -24,7 +26,7 @@ pub use x_matrix::SignedRequest;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::net::{Answer, Client, Resolver, SetupError};
+use crate::net::{Answer, Client, Method, Resolver, SetupError};
 use crate::types::{KeyId, ServerName, UserId};
 use discovery::Discovery;
 use keys::{KeyCache, RemoteKeys};
@@ -114,6 +116,33 @@ impl Federation {
         openid::user(&answer, server)
     }
 
+    /// Tells a homeserver what was bound to one of its users: `POST /_matrix/federation/v1/3pid/onbind`, or `PUT` where it
+    /// does not know the call under POST.
+    ///
+    /// # Errors
+    /// When it does not answer that it has taken it. [`FederationError::refuses_content`] tells whether something else could
+    /// be taken.
+    pub async fn onbind(
+        &self,
+        server: &ServerName,
+        body: &Map<String, Value>,
+    ) -> Result<(), FederationError> {
+        let json = serde_json::to_string(body).map_err(|_| FederationError::Unwritable)?;
+        let (shared, told) = (Arc::clone(&self.shared), server.clone());
+        let telling = self.runtime.spawn(async move {
+            let telling = async {
+                let answer = shared.send(Method::Post, &told, json.clone()).await?;
+                if onbind::is_unknown(&answer) {
+                    return shared.send(Method::Put, &told, json).await;
+                }
+                Ok(answer)
+            };
+            shared.in_time(&told, telling).await
+        });
+        let answer = telling.await.map_err(|_| FederationError::Stopping)??;
+        onbind::taken(&answer, server)
+    }
+
     /// Checks that a request is signed by the homeserver that it says it is from, and meant for this server. The answer is
     /// that homeserver's name (server-server API, "Request Authentication"). Keys that are not known are fetched, at a
     /// limited rate.
@@ -195,6 +224,22 @@ impl Shared {
         let endpoint = found.map_err(failed)?;
         let answer = self.client.get(&endpoint, path, self.timeout).await;
         answer.map_err(failed)
+    }
+
+    /// Finds a homeserver and hands it what was bound.
+    async fn send(
+        &self,
+        method: Method,
+        server: &ServerName,
+        json: String,
+    ) -> Result<Answer, FederationError> {
+        let failed = |source| FederationError::request(server, source);
+        let found = self.discovery.find(server, self.timeout).await;
+        let endpoint = found.map_err(failed)?;
+        let sent = self
+            .client
+            .send_json(method, &endpoint, onbind::PATH, json, self.timeout);
+        sent.await.map_err(failed)
     }
 
     /// The keys of a homeserver, as far as they are known and still valid.

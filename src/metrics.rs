@@ -78,6 +78,37 @@ impl SessionEvent {
     }
 }
 
+/// What a try to do outgoing work came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// It is done.
+    Delivered,
+    /// Nobody wanted it any more.
+    NotWanted,
+    /// It is tried again later.
+    Postponed,
+    /// It was given up.
+    Failed,
+}
+
+impl DeliveryOutcome {
+    const ALL: [Self; 4] = [
+        Self::Delivered,
+        Self::NotWanted,
+        Self::Postponed,
+        Self::Failed,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::NotWanted => "not_wanted",
+            Self::Postponed => "postponed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What a homeserver is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FederationCall {
@@ -85,6 +116,8 @@ pub enum FederationCall {
     Userinfo,
     /// Whether it signed a request; its keys are fetched if they are not known.
     Signature,
+    /// To take what was bound to one of its users.
+    Onbind,
 }
 
 impl FederationCall {
@@ -92,6 +125,7 @@ impl FederationCall {
         match self {
             Self::Userinfo => "userinfo",
             Self::Signature => "signature",
+            Self::Onbind => "onbind",
         }
     }
 }
@@ -126,6 +160,7 @@ pub struct Metrics {
     lookups: IntCounter,
     lookup_addresses: IntCounter,
     federation: IntCounterVec,
+    deliveries: IntCounterVec,
     reloads: IntCounterVec,
     certificate_reloads: IntCounterVec,
     certificate_ends: IntGauge,
@@ -203,6 +238,11 @@ impl Metrics {
                 "Questions to homeservers, and checks of their signatures, by how they went",
                 &["call", "outcome"],
             )?,
+            deliveries: counters(
+                "bindery_outbox_deliveries_total",
+                "Tries to do outgoing work, by what they came to",
+                &["kind", "outcome"],
+            )?,
             reloads: counters(
                 "bindery_reloads_total",
                 "Reloads of the configuration",
@@ -220,26 +260,35 @@ impl Metrics {
             store: StoreMetrics::new(&registry)?,
             registry,
         };
-        // A counter that is not there yet looks to an alert like one that was never raised.
-        for outcome in MailOutcome::ALL {
-            metrics.mails.with_label_values(&[outcome.name()]);
-        }
-        for event in SessionEvent::ALL {
-            metrics.sessions.with_label_values(&[event.name()]);
-        }
-        for action in limits {
-            metrics.limits.with_label_values(&[action]);
-        }
-        for outcome in RELOADS {
-            metrics.reloads.with_label_values(&[outcome]);
-            metrics.certificate_reloads.with_label_values(&[outcome]);
-        }
+        metrics.begin(limits);
         let info = Opts::new("bindery_build_info", "The version, as a label")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         register(&metrics.registry, IntGauge::with_opts(info))?.set(1);
         let process = prometheus::process_collector::ProcessCollector::for_self();
         metrics.registry.register(Box::new(process))?;
         Ok(metrics)
+    }
+
+    /// A counter that is not there yet looks to an alert like one that was never raised.
+    fn begin<'a>(&self, limits: impl IntoIterator<Item = &'a str>) {
+        for outcome in MailOutcome::ALL {
+            self.mails.with_label_values(&[outcome.name()]);
+        }
+        for event in SessionEvent::ALL {
+            self.sessions.with_label_values(&[event.name()]);
+        }
+        for action in limits {
+            self.limits.with_label_values(&[action]);
+        }
+        for kind in OUTBOX_KINDS {
+            for outcome in DeliveryOutcome::ALL {
+                self.deliveries.with_label_values(&[kind, outcome.name()]);
+            }
+        }
+        for outcome in RELOADS {
+            self.reloads.with_label_values(&[outcome]);
+            self.certificate_reloads.with_label_values(&[outcome]);
+        }
     }
 
     /// Counts an answered request.
@@ -282,6 +331,13 @@ impl Metrics {
     /// Counts what happened to a session.
     pub fn session(&self, event: SessionEvent) {
         self.sessions.with_label_values(&[event.name()]).inc();
+    }
+
+    /// Counts a try to do outgoing work; `kind` is one of [`OUTBOX_KINDS`].
+    pub fn delivery(&self, kind: &'static str, outcome: DeliveryOutcome) {
+        self.deliveries
+            .with_label_values(&[kind, outcome.name()])
+            .inc();
     }
 
     /// Counts a published association.
@@ -341,6 +397,9 @@ impl Metrics {
         Ok(text)
     }
 }
+
+/// The kinds of outgoing work.
+pub const OUTBOX_KINDS: [&str; 3] = ["onbind", "verification", "invitation"];
 
 /// What a reload can come to.
 const RELOADS: [&str; 2] = ["done", "refused"];

@@ -10,14 +10,15 @@ mod endpoint;
 mod error;
 mod gateway;
 mod guard;
+mod method;
 mod queue;
 mod resolver;
 mod tls;
 
 pub use client::{Answer, Client};
-pub use direct::Verb;
 pub use endpoint::{Endpoint, Target};
 pub use error::{CertificateFault, GatewayError, RequestError, SetupError};
-pub use gateway::{GatewayAnswer, GatewayRequest, Gateways, Method};
+pub use gateway::{GatewayAnswer, GatewayRequest, Gateways};
 pub use guard::{Guard, Refusal};
+pub use method::Method;
 pub use resolver::{ResolveError, Resolver, Service};

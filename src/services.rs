@@ -6,6 +6,7 @@ pub mod associations;
 pub mod health;
 pub mod jobs;
 pub mod lookup;
+pub mod outbox;
 pub mod pubkeys;
 pub mod terms;
 pub mod validation;

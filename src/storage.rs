@@ -24,6 +24,7 @@ pub mod maintenance;
 mod merge;
 mod opening;
 pub mod outbox;
+mod outgoing;
 mod progress;
 mod recovery;
 mod rotation;
@@ -59,6 +60,7 @@ use crate::types::ServerName;
 
 pub use self::error::{JournalError, MaintenanceError, OpenError, StoreError};
 pub use self::lookup::Found;
+pub use self::outgoing::Written;
 pub use self::rotation::{Progress as RotationProgress, Rotation, RotationError};
 pub use self::tx::{Spent, Tx};
 
@@ -290,6 +292,12 @@ impl Store {
             // The store holds the other end, and this borrows the store.
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until outgoing work was written since this answered last, by whomever, and says where it stands. For one who
+    /// waits.
+    pub async fn outgoing(&self) -> Written {
+        self.0.view.outgoing().next().await
     }
 
     /// Makes a snapshot of the last change, and answers that change's number. Snapshots are also made without being

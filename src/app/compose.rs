@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::certificates::{CertificateError, Certificates};
+use super::messages::Writers;
 use super::{Deps, Keys, Reloader, StartError};
 use crate::config::Config;
 use crate::federation::Federation;
@@ -17,9 +18,11 @@ use crate::services::accounts::Accounts;
 use crate::services::admin::Probes;
 use crate::services::associations::{Associations, AssociationsParts, AssociationsSettings};
 use crate::services::lookup::{Lookup, LookupParts, LookupSettings};
+use crate::services::outbox::{Outbox, OutboxParts, OutboxSettings};
 use crate::services::pubkeys::Pubkeys;
 use crate::services::terms::Terms;
 use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
+use crate::signing::{ServerKeys, ServerSecret};
 use crate::sms::Sms;
 use crate::storage::Store;
 use crate::templates::Templates;
@@ -80,150 +83,194 @@ pub(super) fn certificates(
     config.tls.files.as_ref().map(load).transpose()
 }
 
-/// Everything that requests are served from.
-pub(super) fn state(
+/// Everything that requests are served from, and what does the outgoing work that they leave.
+pub(super) fn parts(
     config: &Config,
     deps: &Deps,
     store: &Store,
     keys: Keys,
     probes: Arc<Probes>,
-) -> Result<State, StartError> {
-    let Deps { clock, random, .. } = deps;
+) -> Result<(State, Outbox), StartError> {
     let (mailer, templates) = mail(config, deps)?;
-    let (keys, secret) = (keys.server, Arc::new(keys.secret));
     let templates = Arc::new(templates);
-    let limits = Arc::new(Limits::new(&config.limits, Arc::clone(clock), random)?);
+    let limits = Limits::new(&config.limits, Arc::clone(&deps.clock), &deps.random)?;
     let metrics = Arc::new(Metrics::new(Action::ALL.map(Action::name))?);
     let counted = Arc::clone(&metrics);
     store.observe_syncs(move |took| counted.synced(took));
-    let server_name = &config.server.name;
-    let validation = Validation::new(
-        ValidationParts {
-            store: store.clone(),
-            mailer,
-            templates: Arc::clone(&templates),
-            limits: Arc::clone(&limits),
-            secret,
-            clock: Arc::clone(clock),
-            random: random.clone(),
-            metrics: Arc::clone(&metrics),
-        },
-        ValidationSettings {
-            server_name: server_name.clone(),
-            public_url: config.server.public_url.to_string(),
-            email_lifetime: config.sessions.email_lifetime,
-            validated_lifetime: config.sessions.validated_lifetime,
-            email_tries: config.sessions.email_tries,
-            next_link_hosts: config.api.next_link_hosts.clone(),
-        },
-    );
-    let federation = federation(config, deps, &limits)?;
-    let accounts = Accounts::new(
-        store.clone(),
-        federation.clone(),
-        Arc::clone(&limits),
-        Arc::clone(clock),
-        random.clone(),
-        Arc::clone(&metrics),
-        config.accounts.clone(),
-    );
-    let associations = Associations::new(
-        AssociationsParts {
-            store: store.clone(),
-            keys: Arc::clone(&keys),
-            federation,
-            limits: Arc::clone(&limits),
-            clock: Arc::clone(clock),
-            metrics: Arc::clone(&metrics),
-        },
-        AssociationsSettings {
-            server_name: server_name.clone(),
-            lifetime: config.associations.lifetime,
-            accounts: config.accounts.clone(),
-            our_names: our_names(config),
-        },
-    );
-    let terms = Terms::new(
-        store.clone(),
-        Arc::clone(clock),
-        config.server.public_url.clone(),
-        &config.terms,
-    );
-    let lookup = lookup(config, deps, store, &limits, &metrics);
-    Ok(State {
-        server_name: server_name.clone(),
+    let base = Base {
+        config,
+        deps,
+        store,
+        keys: keys.server,
+        secret: Arc::new(keys.secret),
+        limits: Arc::new(limits),
+        metrics,
+    };
+    let federation = base.federation()?;
+    let validation = Arc::new(base.validation(mailer, &templates));
+    let outbox = base.outbox(&federation, &validation);
+    let state = State {
+        server_name: config.server.name.clone(),
         v1: Arc::new(V1Access {
             level: config.api.v1,
             sources: config.api.v1_sources.clone(),
         }),
-        accounts: Arc::new(accounts),
-        validation: Arc::new(validation),
-        associations: Arc::new(associations),
-        terms: Arc::new(terms),
-        lookup: Arc::new(lookup),
-        pubkeys: Arc::new(Pubkeys::new(store.clone(), keys)),
+        accounts: Arc::new(base.accounts(&federation)),
+        validation,
+        associations: Arc::new(base.associations(federation)),
+        terms: Arc::new(base.terms()),
+        lookup: Arc::new(base.lookup()),
+        pubkeys: Arc::new(Pubkeys::new(store.clone(), base.keys)),
         templates,
-        limits,
+        limits: base.limits,
         body_limits: BodyLimits {
             max_body: usize::try_from(config.api.max_body).unwrap_or(usize::MAX),
             max_addresses: config.lookup.max_addresses,
         },
         places: Arc::new(Semaphore::new(config.api.max_requests)),
-        metrics,
+        metrics: base.metrics,
         probes,
         request_log: Arc::new(RequestLog {
-            random: random.clone(),
-            clock: Arc::clone(clock),
+            random: deps.random.clone(),
+            clock: Arc::clone(&deps.clock),
             trust: ProxyTrust::new(
                 config.server.trusted_proxies.networks.clone(),
                 config.server.trusted_proxies.unix,
             ),
             client_ip: config.log.client_ip,
         }),
-    })
+    };
+    Ok((state, outbox))
 }
 
-fn lookup(
-    config: &Config,
-    deps: &Deps,
-    store: &Store,
-    limits: &Arc<Limits>,
-    metrics: &Arc<Metrics>,
-) -> Lookup {
-    Lookup::new(
-        LookupParts {
-            store: store.clone(),
-            limits: Arc::clone(limits),
-            clock: Arc::clone(&deps.clock),
-            random: deps.random.clone(),
-            metrics: Arc::clone(metrics),
-        },
-        LookupSettings {
-            algorithms: config.lookup.algorithms.clone(),
-            rotate_every: config.lookup.rotate_pepper_every,
-            grace: config.lookup.grace,
-        },
-    )
+/// What most services are made of.
+struct Base<'a> {
+    config: &'a Config,
+    deps: &'a Deps,
+    store: &'a Store,
+    keys: Arc<ServerKeys>,
+    secret: Arc<ServerSecret>,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
 }
 
-fn federation(
-    config: &Config,
-    deps: &Deps,
-    limits: &Arc<Limits>,
-) -> Result<Federation, StartError> {
-    let limits = Arc::clone(limits);
-    let key_fetches = Box::new(move |server: &ServerName| {
-        limits
-            .take(Action::KeyFetchesByServer, Subject::Server(server))
-            .map_err(|limited| limited.retry_after)
-    });
-    Ok(Federation::with_ports(
-        &config.federation,
-        Arc::clone(&deps.clock),
-        key_fetches,
-        tokio::runtime::Handle::current(),
-        deps.homeserver_ports,
-    )?)
+impl Base<'_> {
+    fn validation(&self, mailer: Mailer, templates: &Arc<Templates>) -> Validation {
+        let config = self.config;
+        Validation::new(
+            ValidationParts {
+                store: self.store.clone(),
+                mailer,
+                templates: Arc::clone(templates),
+                limits: Arc::clone(&self.limits),
+                secret: Arc::clone(&self.secret),
+                clock: Arc::clone(&self.deps.clock),
+                random: self.deps.random.clone(),
+                metrics: Arc::clone(&self.metrics),
+            },
+            ValidationSettings {
+                server_name: config.server.name.clone(),
+                public_url: config.server.public_url.to_string(),
+                email_lifetime: config.sessions.email_lifetime,
+                validated_lifetime: config.sessions.validated_lifetime,
+                email_tries: config.sessions.email_tries,
+                next_link_hosts: config.api.next_link_hosts.clone(),
+            },
+        )
+    }
+
+    fn outbox(&self, federation: &Federation, validation: &Arc<Validation>) -> Outbox {
+        Outbox::new(
+            OutboxParts {
+                store: self.store.clone(),
+                keys: Arc::clone(&self.keys),
+                federation: federation.clone(),
+                messages: Box::new(Writers {
+                    validation: Arc::clone(validation),
+                }),
+                clock: Arc::clone(&self.deps.clock),
+                random: self.deps.random.clone(),
+                metrics: Arc::clone(&self.metrics),
+            },
+            OutboxSettings {
+                server_name: self.config.server.name.clone(),
+            },
+        )
+    }
+
+    fn accounts(&self, federation: &Federation) -> Accounts {
+        Accounts::new(
+            self.store.clone(),
+            federation.clone(),
+            Arc::clone(&self.limits),
+            Arc::clone(&self.deps.clock),
+            self.deps.random.clone(),
+            Arc::clone(&self.metrics),
+            self.config.accounts.clone(),
+        )
+    }
+
+    fn associations(&self, federation: Federation) -> Associations {
+        Associations::new(
+            AssociationsParts {
+                store: self.store.clone(),
+                keys: Arc::clone(&self.keys),
+                federation,
+                limits: Arc::clone(&self.limits),
+                clock: Arc::clone(&self.deps.clock),
+                random: self.deps.random.clone(),
+                metrics: Arc::clone(&self.metrics),
+            },
+            AssociationsSettings {
+                server_name: self.config.server.name.clone(),
+                lifetime: self.config.associations.lifetime,
+                accounts: self.config.accounts.clone(),
+                our_names: our_names(self.config),
+            },
+        )
+    }
+
+    fn terms(&self) -> Terms {
+        Terms::new(
+            self.store.clone(),
+            Arc::clone(&self.deps.clock),
+            self.config.server.public_url.clone(),
+            &self.config.terms,
+        )
+    }
+
+    fn lookup(&self) -> Lookup {
+        Lookup::new(
+            LookupParts {
+                store: self.store.clone(),
+                limits: Arc::clone(&self.limits),
+                clock: Arc::clone(&self.deps.clock),
+                random: self.deps.random.clone(),
+                metrics: Arc::clone(&self.metrics),
+            },
+            LookupSettings {
+                algorithms: self.config.lookup.algorithms.clone(),
+                rotate_every: self.config.lookup.rotate_pepper_every,
+                grace: self.config.lookup.grace,
+            },
+        )
+    }
+
+    fn federation(&self) -> Result<Federation, StartError> {
+        let limits = Arc::clone(&self.limits);
+        let key_fetches = Box::new(move |server: &ServerName| {
+            limits
+                .take(Action::KeyFetchesByServer, Subject::Server(server))
+                .map_err(|limited| limited.retry_after)
+        });
+        Ok(Federation::with_ports(
+            &self.config.federation,
+            Arc::clone(&self.deps.clock),
+            key_fetches,
+            tokio::runtime::Handle::current(),
+            self.deps.homeserver_ports,
+        )?)
+    }
 }
 
 /// The names that homeservers may call this server by.

@@ -61,6 +61,22 @@ pub enum FederationError {
         /// Why not.
         source: RequestError,
     },
+    /// The homeserver answers that it does not take what it was told.
+    #[error("`{server}` does not take it: it answers {status}{}", .errcode.as_ref().map(|errcode| format!(" {errcode}")).unwrap_or_default())]
+    NotTaken {
+        /// The homeserver.
+        server: String,
+        /// Its status.
+        status: u16,
+        /// Its errcode, if it gave one.
+        errcode: Option<String>,
+    },
+    /// The homeserver does not know the call.
+    #[error("`{0}` does not know the call: it serves onbind neither by POST nor by PUT")]
+    NoSuchCall(String),
+    /// What is to be told cannot be written as JSON. A mistake of ours.
+    #[error("what is to be told cannot be written as JSON")]
+    Unwritable,
     /// There is no answer in time, all steps of finding the homeserver included.
     #[error("`{0}` did not answer within federation.timeout")]
     Timeout(String),
@@ -134,10 +150,19 @@ impl FederationError {
         }
     }
 
+    /// Whether it is what the homeserver was told that it does not take, so that it might take something else: it answered
+    /// as a homeserver does, with an errcode, and did not ask for patience.
+    pub fn refuses_content(&self) -> bool {
+        matches!(self, Self::NotTaken { status, errcode: Some(_), .. } if *status != 429)
+    }
+
     /// Sorts the error by what the asker is to be told.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Rejected { .. } | Self::VouchedForOther(_) => Outcome::Rejected,
+            Self::Rejected { .. }
+            | Self::VouchedForOther(_)
+            | Self::NotTaken { .. }
+            | Self::NoSuchCall(_) => Outcome::Rejected,
             Self::Malformed(_)
             | Self::OtherDestination(_)
             | Self::UnknownKey(_)
@@ -145,7 +170,7 @@ impl FederationError {
             Self::KeyFetchLimited { .. } => Outcome::Limited,
             Self::BadAnswer { .. } | Self::BadKeys { .. } => Outcome::BadAnswer,
             Self::Timeout(_) => Outcome::Timeout,
-            Self::Stopping => Outcome::Unreachable,
+            Self::Stopping | Self::Unwritable => Outcome::Unreachable,
             Self::Request { source, .. } => match source {
                 RequestError::BadName(_) | RequestError::Refused { .. } => Outcome::Refused,
                 RequestError::Timeout { .. } => Outcome::Timeout,

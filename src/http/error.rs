@@ -411,6 +411,7 @@ impl From<BindError> for ApiError {
                 Self::new(StatusCode::FORBIDDEN, ErrCode::Forbidden, NOT_SERVED)
             }
             BindError::Sign(error) => Self::internal(error),
+            BindError::Random(error) => Self::internal(error),
             BindError::Store(error) => error.into(),
         }
     }

@@ -83,6 +83,18 @@ impl SendError {
     pub const fn is_final(&self) -> bool {
         !matches!(self, Self::Temporary(_) | Self::Message(_))
     }
+
+    /// Whether another mail to another address could be taken now.
+    pub const fn is_of_this_mail(&self) -> bool {
+        let deferred = matches!(
+            self,
+            Self::Temporary(Trouble::Deferred {
+                step: Step::Recipient | Step::Content,
+                ..
+            })
+        );
+        deferred || !matches!(self, Self::Temporary(_) | Self::NoTransport)
+    }
 }
 
 /// What kept a mail from going out this time.

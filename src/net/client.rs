@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, HOST, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap};
 use reqwest::redirect;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -13,6 +13,7 @@ use url::Url;
 use super::endpoint::Endpoint;
 use super::error::{RequestError, SetupError};
 use super::guard::Guard;
+use super::method::Method;
 use super::queue::Queue;
 use super::resolver::Resolver;
 use crate::config;
@@ -36,6 +37,14 @@ struct Shared {
     tls: rustls::ClientConfig,
     queue: Queue,
     max_response: u64,
+}
+
+/// A request, but for where it goes.
+struct Wanted<'a> {
+    method: Method,
+    path: &'a str,
+    /// JSON.
+    body: Option<String>,
 }
 
 /// An answer, whatever its status.
@@ -105,8 +114,42 @@ impl Client {
         path: &str,
         patience: Duration,
     ) -> Result<Answer, RequestError> {
-        let url = endpoint.url(path)?;
-        timeout(patience, self.fetch(endpoint, url, path))
+        let wanted = Wanted {
+            method: Method::Get,
+            path,
+            body: None,
+        };
+        self.fetch_in_time(endpoint, wanted, patience).await
+    }
+
+    /// Hands JSON to a path, and reads the whole answer; in all else as [`Client::get`].
+    ///
+    /// # Errors
+    /// As there. The other side may have received the JSON all the same.
+    pub async fn send_json(
+        &self,
+        method: Method,
+        endpoint: &Endpoint,
+        path: &str,
+        json: String,
+        patience: Duration,
+    ) -> Result<Answer, RequestError> {
+        let wanted = Wanted {
+            method,
+            path,
+            body: Some(json),
+        };
+        self.fetch_in_time(endpoint, wanted, patience).await
+    }
+
+    async fn fetch_in_time(
+        &self,
+        endpoint: &Endpoint,
+        wanted: Wanted<'_>,
+        patience: Duration,
+    ) -> Result<Answer, RequestError> {
+        let url = endpoint.url(wanted.path)?;
+        timeout(patience, self.fetch(endpoint, url, wanted))
             .await
             .unwrap_or_else(|_| Err(timed_out(endpoint)))
     }
@@ -115,23 +158,25 @@ impl Client {
         &self,
         endpoint: &Endpoint,
         url: Url,
-        path: &str,
+        wanted: Wanted<'_>,
     ) -> Result<Answer, RequestError> {
+        let Wanted { method, path, body } = wanted;
         let host = endpoint.host.as_str();
         let turn = self.shared.queue.turn(&endpoint.authority).await;
         let _turn = turn.ok_or_else(|| timed_out(endpoint))?;
         let addresses = self.addresses(endpoint).await?;
         let failed = |error| RequestError::of(host, error);
-        let response = builder(self.shared.tls.clone(), addresses)
+        let mut request = builder(self.shared.tls.clone(), addresses)
             .https_only(true)
             .build()
             .map_err(failed)?
-            .get(url)
+            .request(method.into(), url)
             .header(HOST, endpoint.authority.as_str())
-            .header(ACCEPT, "application/json")
-            .send()
-            .await
-            .map_err(failed)?;
+            .header(ACCEPT, "application/json");
+        if let Some(json) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(json);
+        }
+        let response = request.send().await.map_err(failed)?;
         let asked = format!("https://{}{path}", endpoint.authority);
         read(response, host, self.shared.max_response, asked).await
     }

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
 use rustls::client::Resumption;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
@@ -10,15 +9,7 @@ use url::Url;
 
 use super::client::{self, Answer, Client};
 use super::error::RequestError;
-
-/// What is asked of a URL that the operator named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// GET.
-    Get,
-    /// OPTIONS, as browsers ask before they ask.
-    Options,
-}
+use super::method::Method;
 
 impl Client {
     /// Asks an `http` or `https` URL of the operator's own with these headers, and reads the whole answer. Unlike what
@@ -30,13 +21,13 @@ impl Client {
     /// When there is no whole answer of a bounded size in time.
     pub async fn direct(
         &self,
-        verb: Verb,
+        method: Method,
         url: &Url,
         headers: &[(&str, &str)],
         patience: Duration,
     ) -> Result<Answer, RequestError> {
         let tls = self.tls().clone();
-        self.ask(tls, verb, url, headers, patience).await
+        self.ask(tls, method, url, headers, patience).await
     }
 
     /// [`Client::direct`] as it would go on a later day: what of TLS has ended by then fails.
@@ -53,13 +44,13 @@ impl Client {
         tls.time_provider = Arc::new(Later(later));
         // A session that is resumed has no certificate to look at.
         tls.resumption = Resumption::disabled();
-        self.ask(tls, Verb::Get, url, &[], patience).await
+        self.ask(tls, Method::Get, url, &[], patience).await
     }
 
     async fn ask(
         &self,
         tls: rustls::ClientConfig,
-        verb: Verb,
+        method: Method,
         url: &Url,
         headers: &[(&str, &str)],
         patience: Duration,
@@ -69,12 +60,8 @@ impl Client {
             let port = url.port_or_known_default().unwrap_or(443);
             let addresses = self.addresses_of(host, port).await?;
             let failed = |error| RequestError::of(host, error);
-            let method = match verb {
-                Verb::Get => Method::GET,
-                Verb::Options => Method::OPTIONS,
-            };
             let client = client::builder(tls, addresses).build().map_err(failed)?;
-            let mut request = client.request(method, url.clone());
+            let mut request = client.request(method.into(), url.clone());
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }

@@ -11,6 +11,7 @@ use url::{Host, Url};
 
 use super::client;
 use super::error::{GatewayError, RequestError, SetupError};
+use super::method::Method;
 use super::resolver::Resolver;
 
 /// Addresses that are tried for one request; further ones are left out.
@@ -43,17 +44,6 @@ pub struct GatewayRequest {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Option<Vec<u8>>,
-}
-
-/// The method of a request to a gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// GET.
-    Get,
-    /// POST.
-    Post,
-    /// PUT.
-    Put,
 }
 
 /// What a gateway answered. It may repeat what it was sent, so `Debug` shows the status only.
@@ -139,15 +129,10 @@ impl Gateways {
         let failed = |error| GatewayError::from(RequestError::of(host, error));
         let headers =
             headers(&request.headers).ok_or_else(|| GatewayError::BadHeader(host.to_owned()))?;
-        let method = match request.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
-        };
         let mut asking = client::builder(self.shared.tls.clone(), addresses)
             .build()
             .map_err(failed)?
-            .request(method, request.url)
+            .request(request.method.into(), request.url)
             .headers(headers);
         if let Some(body) = request.body {
             asking = asking.body(body);

@@ -467,7 +467,8 @@ impl Admin {
         Ok(clock.now().plus(*pepper_grace))
     }
 
-    async fn add_association(&self, threepid: ThreePid, mxid: UserId) -> Result<usize, StoreError> {
+    async fn add_association(&self, threepid: ThreePid, mxid: UserId) -> Result<usize, AdminError> {
+        let notice = self.parts.random.record_id()?;
         let now = self.parts.clock.now();
         let record = AssociationRecord {
             mxid,
@@ -477,7 +478,7 @@ impl Admin {
         };
         self.parts
             .store
-            .write(move |tx| associations::put(tx, &threepid, &record))
+            .write(move |tx| associations::bind(tx, &threepid, &record, notice))
             .await?;
         Ok(1)
     }

@@ -12,6 +12,7 @@ use crate::config;
 use crate::federation::{Federation, FederationError, Outcome, SignedRequest};
 use crate::limits::{Action, Limited, Limits, Subject};
 use crate::metrics::{FederationCall, Metrics};
+use crate::random::{Random, RandomError};
 use crate::signing::{CanonicalError, ServerKeys};
 use crate::storage::associations;
 use crate::storage::sessions::{self, Session};
@@ -53,6 +54,9 @@ pub enum BindError {
     /// The association could not be signed.
     #[error("the association could not be signed")]
     Sign(#[from] CanonicalError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,6 +120,8 @@ pub struct AssociationsParts {
     pub limits: Arc<Limits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Ids of what is to be told to homeservers.
+    pub random: Random,
     /// Counts what is done.
     pub metrics: Arc<Metrics>,
 }
@@ -127,7 +133,8 @@ impl Associations {
     }
 
     /// Binds the 3PID that the session proves to the user, in place of whoever it was bound to, and answers the signed
-    /// association (identity service, `POST 3pid/bind`). On v2 an `account` binds for itself only.
+    /// association (identity service, `POST 3pid/bind`). On v2 an `account` binds for itself only. The user's homeserver is
+    /// told by the outbox, with the invitations that waited.
     ///
     /// # Errors
     /// When the session does not prove anything now, or the user is another's or not served here.
@@ -153,6 +160,7 @@ impl Associations {
             not_after: now.plus(self.settings.lifetime),
         };
         let stored = record.clone();
+        let notice = self.parts.random.record_id()?;
         let threepid = self
             .parts
             .store
@@ -163,7 +171,7 @@ impl Associations {
                     Some(Session::Pending(_)) => return Err(BindError::NotValidated),
                     Some(Session::Validated(session)) => session,
                 };
-                associations::put(tx, &session.threepid, &stored)?;
+                associations::bind(tx, &session.threepid, &stored, notice)?;
                 Ok(session.threepid)
             })
             .await?;
@@ -309,16 +317,7 @@ impl Associations {
         threepid: &ThreePid,
         record: &AssociationRecord,
     ) -> Result<SignedAssociation, CanonicalError> {
-        let mut object = Map::new();
-        object.insert("address".to_owned(), address.into());
-        object.insert("medium".to_owned(), threepid.medium().as_str().into());
-        object.insert("mxid".to_owned(), record.mxid.as_str().into());
-        object.insert(
-            "not_before".to_owned(),
-            record.not_before.as_millis().into(),
-        );
-        object.insert("not_after".to_owned(), record.not_after.as_millis().into());
-        object.insert("ts".to_owned(), record.ts.as_millis().into());
+        let mut object = associations::to_json(address, threepid, record);
         self.parts
             .keys
             .current()

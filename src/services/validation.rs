@@ -2,6 +2,7 @@
 
 mod attempt;
 mod plan;
+mod queued;
 
 use std::net::IpAddr;
 use std::sync::Arc;

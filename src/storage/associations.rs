@@ -1,5 +1,7 @@
 //! The two rows of an association, which change together, and what follows from a bind.
 
+use serde_json::{Map, Value};
+
 use super::codec::Key as _;
 use super::tables::{AssociationRecord, Associations, AssociationsByUser, Nothing, OutboxItem};
 use super::{StoreError, Tx, invitations, outbox};
@@ -24,6 +26,26 @@ pub fn bind(
         announced: false,
     };
     outbox::queue(tx, notice, item, record.ts, record.ts)
+}
+
+/// The association as the specification writes it, for an address as it was asked for; not signed yet.
+pub fn to_json(
+    address: &str,
+    threepid: &ThreePid,
+    record: &AssociationRecord,
+) -> Map<String, Value> {
+    let fields: [(&str, Value); 6] = [
+        ("address", address.into()),
+        ("medium", threepid.medium().as_str().into()),
+        ("mxid", record.mxid.as_str().into()),
+        ("not_before", record.not_before.as_millis().into()),
+        ("not_after", record.not_after.as_millis().into()),
+        ("ts", record.ts.as_millis().into()),
+    ];
+    fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Writes the rows of an association alone, in place of whoever the 3PID was bound to: nobody is told.

@@ -67,6 +67,12 @@ impl Changes {
         }
     }
 
+    /// The keys of a table whose records are new or other than before.
+    pub(super) fn written_into(&self, table: u8) -> impl Iterator<Item = &[u8]> {
+        let rows = self.tables.get(&table).into_iter().flatten();
+        rows.filter_map(|(key, record)| record.is_some().then_some(key.as_slice()))
+    }
+
     /// None if the key is not among the changes.
     #[expect(
         clippy::option_option,

@@ -3,9 +3,50 @@
 //! A row stands under the time when it is due, so that what is to be done next stands first. Whoever changes one names
 //! its place; if it is not there any more, somebody else has done so meanwhile, and that is no error.
 
-use super::tables::{Outbox, OutboxItem, OutboxPlace, OutboxRecord};
-use super::{StoreError, Tx};
-use crate::types::{RecordId, Timestamp};
+use std::fmt;
+
+use super::tables::{InvitationState, Outbox, OutboxItem, OutboxPlace, OutboxRecord, Sessions};
+use super::{StoreError, Tx, invitations};
+use crate::types::{Medium, RecordId, ServerName, Timestamp};
+
+/// Whom a piece of work goes to. What goes to one destination fares alike when that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A homeserver.
+    Homeserver(ServerName),
+    /// Whoever takes the mails.
+    Mail,
+    /// Whoever takes the SMS.
+    Sms,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Homeserver(name) => write!(f, "the homeserver `{name}`"),
+            Self::Mail => f.write_str("the mail transport"),
+            Self::Sms => f.write_str("the SMS provider"),
+        }
+    }
+}
+
+/// Where a piece of work goes.
+///
+/// # Errors
+/// When the store fails.
+pub fn destination(tx: &Tx<'_>, item: &OutboxItem) -> Result<Destination, StoreError> {
+    Ok(match item {
+        OutboxItem::Onbind { mxid, .. } => Destination::Homeserver(mxid.homeserver()),
+        OutboxItem::Invitation { .. } => Destination::Mail,
+        OutboxItem::Verification { sid, .. } => {
+            let session = tx.get::<Sessions>(sid)?;
+            match session.map(|session| session.threepid.medium()) {
+                Some(Medium::Msisdn) => Destination::Sms,
+                Some(Medium::Email) | None => Destination::Mail,
+            }
+        }
+    })
+}
 
 /// Writes down work that is due at `due`.
 ///
@@ -41,6 +82,14 @@ pub fn list(
     tx.scan::<Outbox>(&[], after, limit)
 }
 
+/// The record of a piece of work; none if it is not there any more.
+///
+/// # Errors
+/// When the store fails.
+pub fn get(tx: &Tx<'_>, place: &OutboxPlace) -> Result<Option<OutboxRecord>, StoreError> {
+    tx.get::<Outbox>(place)
+}
+
 /// The work is done, or not wanted any more. Answers whether it was still there.
 ///
 /// # Errors
@@ -51,6 +100,17 @@ pub fn remove(tx: &mut Tx<'_>, place: &OutboxPlace) -> Result<bool, StoreError> 
         tx.delete::<Outbox>(place)?;
     }
     Ok(known)
+}
+
+/// Writes what has become of work, if it is still there.
+///
+/// # Errors
+/// When the store fails.
+pub fn put(tx: &mut Tx<'_>, place: &OutboxPlace, record: &OutboxRecord) -> Result<(), StoreError> {
+    if tx.get::<Outbox>(place)?.is_some() {
+        tx.put::<Outbox>(place, record)?;
+    }
+    Ok(())
 }
 
 /// Moves work to another time and writes what has become of it. Answers whether it was still there.
@@ -68,6 +128,34 @@ pub fn move_to(
         tx.put::<Outbox>(&(due, place.1), record)?;
     }
     Ok(known)
+}
+
+/// The work has failed for good: it is kept for the operator, and its invitations are said to have failed.
+///
+/// # Errors
+/// When the store fails.
+pub fn give_up(
+    tx: &mut Tx<'_>,
+    place: &OutboxPlace,
+    mut record: OutboxRecord,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    record.failed = Some(now);
+    settle_failed(tx, &record.item, now)?;
+    move_to(tx, place, Timestamp::NEVER, &record)
+}
+
+/// The invitations that are still to be told with this work will not be.
+fn settle_failed(tx: &mut Tx<'_>, item: &OutboxItem, now: Timestamp) -> Result<(), StoreError> {
+    let OutboxItem::Onbind { threepid, mxid, .. } = item else {
+        return Ok(());
+    };
+    for (invitation, _) in invitations::bound_to(tx, threepid, mxid, now)? {
+        let to = mxid.clone();
+        let state = InvitationState::Failed { mxid: to, at: now };
+        invitations::settle(tx, &invitation, mxid, state)?;
+    }
+    Ok(())
 }
 
 /// The work with this id, which only an operator asks for: all rows are looked at.

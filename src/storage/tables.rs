@@ -369,6 +369,17 @@ pub enum OutboxItem {
     },
 }
 
+impl OutboxItem {
+    /// Its name where it is listed and counted.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Onbind { .. } => "onbind",
+            Self::Verification { .. } => "verification",
+            Self::Invitation { .. } => "invitation",
+        }
+    }
+}
+
 /// Facts about the server itself, by name.
 pub enum Meta {}
 

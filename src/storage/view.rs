@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::changes::Changes;
 use super::index::Index;
 use super::lookup::LookupTables;
+use super::outgoing::Outgoing;
 use super::tx::Tx;
 
 /// The rows as they are after the last durable group.
@@ -16,6 +17,7 @@ pub(super) struct View {
     index: Index,
     lookup: Arc<LookupTables>,
     shown: RwLock<Arc<Changes>>,
+    outgoing: Outgoing,
 }
 
 impl View {
@@ -24,6 +26,7 @@ impl View {
             index,
             lookup: Arc::new(lookup),
             shown: RwLock::default(),
+            outgoing: Outgoing::default(),
         }
     }
 
@@ -46,13 +49,20 @@ impl View {
         query(&self.tx(Some(&shown)))
     }
 
+    /// Which outgoing work became visible.
+    pub(super) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
     /// Makes changes visible, in place of those that are in the index by now.
     pub(super) fn show(&self, changes: Arc<Changes>) {
+        let now_shown = Arc::clone(&changes);
         let (before, discarded) = {
             let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
             let discarded = self.lookup.apply(&changes);
             (std::mem::replace(&mut *shown, changes), discarded)
         };
+        self.outgoing.note(&now_shown);
         // Freed while readers go on already.
         drop((before, discarded));
     }

@@ -191,6 +191,11 @@ impl UserId {
     }
 
     /// The name of the user's homeserver.
+    pub fn homeserver(&self) -> ServerName {
+        ServerName(self.server_name().to_owned())
+    }
+
+    /// The name of the user's homeserver, as text.
     pub fn server_name(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, server)| server)
     }

@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::local::{Running, TOLERANCE};
 use super::{Look, Report};
-use crate::net::{Answer, CertificateFault, Guard, RequestError, Verb};
+use crate::net::{Answer, CertificateFault, Guard, Method, RequestError};
 use crate::services::admin::{KeyInfo, Sighting};
 use crate::types::Timestamp;
 
@@ -54,12 +54,12 @@ pub(super) async fn look(look: &Look<'_>, running: &mut Running, report: &mut Re
 impl Look<'_> {
     /// GETs a path at a URL.
     pub(super) async fn get(&self, url: &Url, path: &str) -> Result<Answer, RequestError> {
-        self.ask(Verb::Get, url, path, &[]).await
+        self.ask(Method::Get, url, path, &[]).await
     }
 
     async fn ask(
         &self,
-        verb: Verb,
+        method: Method,
         url: &Url,
         path: &str,
         headers: &[(&str, &str)],
@@ -67,7 +67,7 @@ impl Look<'_> {
         let mut url = url.clone();
         url.set_path(path);
         let patience = self.config.federation.timeout;
-        self.client.direct(verb, &url, headers, patience).await
+        self.client.direct(method, &url, headers, patience).await
     }
 }
 
@@ -307,7 +307,7 @@ async fn preflight(look: &Look<'_>, url: &Url, report: &mut Report<'_>) {
         ),
     ];
     let path = format!("{PREFIX}/v2/lookup");
-    let answer = look.ask(Verb::Options, url, &path, &headers).await;
+    let answer = look.ask(Method::Options, url, &path, &headers).await;
     let allowed = answer.is_ok_and(|answer| {
         let of = |name| answer.headers(name);
         let allowed = of("access-control-allow-headers")
@@ -346,7 +346,7 @@ async fn client_address(
         ("x-forwarded-for", CLAIMED),
     ];
     let asked = look
-        .ask(Verb::Get, url, &format!("{PREFIX}/versions"), &headers)
+        .ask(Method::Get, url, &format!("{PREFIX}/versions"), &headers)
         .await;
     match running.sighting(&nonce).await {
         Some(sighting) => judge(&sighting, report),

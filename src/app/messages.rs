@@ -1,0 +1,46 @@
+//! Which service sends which message of the outbox.
+
+use std::sync::Arc;
+
+use crate::services::SendError;
+use crate::services::outbox::{Failure, Messages, Sending, Sent};
+use crate::services::validation::{Validation, ValidationError};
+use crate::storage::tables::InvitationPlace;
+use crate::types::Sid;
+
+/// The services that write messages.
+pub(super) struct Writers {
+    pub(super) validation: Arc<Validation>,
+}
+
+impl Messages for Writers {
+    fn verification(&self, sid: Sid, send_attempt: u64) -> Sending<'_> {
+        Box::pin(async move {
+            match self.validation.send_queued(&sid, send_attempt).await {
+                Ok(wanted) => Ok(sent(wanted)),
+                Err(ValidationError::Send(error)) => Err(not_sent(&error)),
+                Err(error) => Err(Failure::of_this(error.to_string())),
+            }
+        })
+    }
+
+    fn invitation(&self, _: InvitationPlace) -> Sending<'_> {
+        Box::pin(async { Ok(Sent::NotWanted) })
+    }
+}
+
+fn sent(wanted: bool) -> Sent {
+    if wanted { Sent::Taken } else { Sent::NotWanted }
+}
+
+/// What it means that the mail transport did not take a mail.
+fn not_sent(error: &SendError) -> Failure {
+    let reason = error.to_string();
+    if error.is_final() {
+        Failure::of_good(reason)
+    } else if error.is_of_this_mail() {
+        Failure::of_this(reason)
+    } else {
+        Failure::of_all(reason)
+    }
+}
