@@ -30,6 +30,9 @@ mod backup;
 mod dns;
 #[path = "process/doctor.rs"]
 mod doctor;
+#[path = "api/support/gateway.rs"]
+#[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
+mod gateway;
 #[path = "api/support/homeserver.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod homeserver;
@@ -45,6 +48,8 @@ mod operator;
 mod package;
 #[path = "process/rename.rs"]
 mod rename;
+#[path = "process/sms.rs"]
+mod sms;
 #[path = "process/sockets.rs"]
 mod sockets;
 #[path = "process/tls.rs"]
@@ -293,7 +298,7 @@ fn version_and_help_are_there() {
     let help = site.run(&["--help"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
     assert!(help.status.success());
-    for word in ["serve", "check", "test-mail", "Examples"] {
+    for word in ["serve", "check", "test-mail", "test-sms", "Examples"] {
         assert!(text.contains(word), "{word} is not in:\n{text}");
     }
 }

@@ -42,10 +42,18 @@ pub fn run(config: &Config, number: &Msisdn) -> Result<(), CliError> {
             token,
         })
         .await?;
-        let place = match &config.sms.provider {
-            SmsProvider::File => format!("written to {}", config.sms.directory.display()),
-            SmsProvider::None | SmsProvider::Webhook => "taken by the webhook".to_owned(),
-            SmsProvider::Preset(name) => format!("taken by {name}"),
+        let provider = match &config.sms.provider {
+            SmsProvider::Preset(name) => name,
+            SmsProvider::None | SmsProvider::File | SmsProvider::Webhook => "the webhook",
+        };
+        let place = match (&config.sms.provider, &config.sms.fallback) {
+            (SmsProvider::File, _) => format!("written to {}", config.sms.directory.display()),
+            (_, None) => format!("taken by {provider}"),
+            (_, Some(_)) => {
+                format!(
+                    "taken by {provider}, or by the fallback if there is a warning that says so"
+                )
+            }
         };
         super::say(&format!(
             "The SMS was {place}. Its code {CODE} validates nothing."

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ impl Sms {
         );
         const BUDGET: Invalid = Invalid::expecting("a number of SMS a day from 1 to 1000000");
         let default = Self::beside(&email.directory);
-        let named = reader.tables("sms.presets");
+        let in_file = reader.tables("sms.presets");
         let mut section = reader.section("sms");
         let mut sms = Self {
             provider: section.value("provider", default.provider, provider),
@@ -162,7 +162,7 @@ impl Sms {
         }
         sms.refuse_contradictions(&mut section, names_countries);
         sms.webhook = SmsWebhook::read(reader, sms.uses(&SmsProvider::Webhook));
-        sms.read_presets(reader, named);
+        sms.read_presets(reader, in_file);
         sms
     }
 
@@ -198,27 +198,25 @@ impl Sms {
         }
     }
 
-    fn read_presets(&mut self, reader: &mut Reader<'_>, mut named: Vec<String>) {
-        let mut used: Vec<(&str, String)> = Vec::new();
+    /// The presets that the file has, and those that are used.
+    fn read_presets(&mut self, reader: &mut Reader<'_>, in_file: Vec<String>) {
+        let mut names: BTreeSet<String> = in_file.into_iter().collect();
         let providers = [
             ("provider", Some(&self.provider)),
             ("fallback", self.fallback.as_ref()),
         ];
         for (key, provider) in providers {
-            if let Some(SmsProvider::Preset(name)) = provider {
-                used.push((key, name.clone()));
-            }
-        }
-        for (key, name) in &used {
-            if !named.contains(name) && !preset::is_built_in(name) {
+            let Some(SmsProvider::Preset(name)) = provider else {
+                continue;
+            };
+            if preset::is_built_in(name) {
+                names.insert(name.clone());
+            } else if !names.contains(name) {
                 reader.section("sms").refuse(key, &not_a_provider(key));
             }
         }
-        named.extend(used.iter().map(|(_, name)| name.clone()));
-        named.sort();
-        named.dedup();
-        for name in named {
-            let is_used = used.iter().any(|(_, used)| *used == name);
+        for name in names {
+            let is_used = self.uses(&SmsProvider::Preset(name.clone()));
             if let Some(preset) = SmsPreset::read(reader, &name, is_used, self.from.is_some()) {
                 self.presets.insert(name, preset);
             }

@@ -3,6 +3,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
+mod sms;
 mod terms;
 mod tls;
 mod values;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bindery::config;
-use bindery::templates::{Failure, Message, Page, RenderedMail, TemplateError, Templates};
+use bindery::templates::{Code, Failure, Message, Page, RenderedMail, TemplateError, Templates};
 use bindery::types::{ServerName, Sid, Token};
 use tempfile::TempDir;
 
@@ -375,4 +375,55 @@ fn a_default_language_must_be_complete() {
         ..config::Templates::default()
     });
     assert!(error.unwrap_err().to_string().contains("in `de.ftl`"));
+}
+
+/// The text of an SMS with the code 012345.
+#[track_caller]
+fn sms(templates: &Templates, language: Option<&str>, brand: Option<&str>) -> String {
+    let code = Code {
+        server: &ServerName::parse("id.example").unwrap(),
+        token: &Token::from_derived("012345"),
+        lifetime: Duration::from_mins(15),
+    };
+    templates.render_sms(code, language, brand).unwrap()
+}
+
+#[test]
+fn an_sms_says_its_code_in_as_many_characters_as_one_has_room_for() {
+    let text = sms(&built_in(), None, None);
+    assert_eq!(text, "Your code is 012345");
+    assert!(text.len() <= 160);
+}
+
+#[test]
+fn an_sms_comes_in_the_language_of_the_user_and_from_the_folder_of_the_brand() {
+    let (_folder, loaded) = overridden(&[
+        ("de.ftl", "sms-code = Dein Code: { $token }\n"),
+        (
+            "acme/sms.txt",
+            "ACME {{ server }} <{{ token }}> {{ count }} {{ unit }}\n\n",
+        ),
+    ]);
+    let templates = loaded.unwrap();
+    assert_eq!(sms(&templates, Some("de"), None), "Dein Code: 012345");
+    assert_eq!(sms(&templates, Some("fr"), None), "Your code is 012345");
+    let expected = "ACME id.example <012345> 15 minutes";
+    assert_eq!(sms(&templates, Some("de"), Some("acme")), expected);
+
+    let (_folder, loaded) = overridden(&[("acme/sms.txt", "{{ link }}")]);
+    let message = loaded.unwrap_err().to_string();
+    assert!(message.contains("acme/sms.txt, line 1: "), "{message}");
+}
+
+#[test]
+fn the_text_of_the_configuration_takes_the_place_of_all_templates_of_sms() {
+    let templates = Templates::load(&config::Templates {
+        sms_message: Some("{token} <- {server} {{ token }}\n#{token}".to_owned()),
+        ..config::Templates::default()
+    });
+    let text = sms(&templates.unwrap(), Some("de"), Some("acme"));
+    assert_eq!(
+        text,
+        "012345 <- {server} {012345 }\n#012345".replace("{012345 }", "{{ token }}")
+    );
 }
