@@ -188,6 +188,51 @@ fn the_policies_that_the_reference_shows_are_accepted() {
     assert_eq!(languages, ["de", "en"]);
 }
 
+/// Settings that name files for their secrets, with the secrets written out.
+fn with_secrets(text: &str) -> String {
+    let written_out = |line: &str| match line.split_once("_file = ") {
+        Some((key, _)) => format!("{key} = \"x\"\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(written_out).collect()
+}
+
+#[test]
+fn the_presets_that_the_reference_shows_are_accepted() {
+    let text = reference();
+    let (_, section) = text.split_once("\n[sms.presets]\n").unwrap();
+    let example: String = section
+        .lines()
+        .take_while(|line| line.starts_with('#'))
+        .filter_map(|line| line.strip_prefix("#   "))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    for provider in ["twilio", "example"] {
+        let start =
+            format!("[sms]\nprovider = \"{provider}\"\nfrom = \"X\"\nhome_country = \"DE\"\n");
+        let sms = load(&(start + &with_secrets(&example))).unwrap().sms;
+        let names: Vec<&String> = sms.presets.keys().collect();
+        assert_eq!(names, ["example", "twilio"]);
+    }
+}
+
+#[test]
+fn the_providers_that_the_handbook_shows_are_accepted() {
+    let text = fs::read_to_string(repository("docs/operating.md")).unwrap();
+    let (_, section) = text
+        .split_once("\n## Phone numbers: choosing a provider\n")
+        .unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut shown = 0;
+    for block in section.split("```toml\n").skip(1) {
+        let example = block.split("```").next().unwrap();
+        let sms = load(&with_secrets(example)).unwrap().sms;
+        assert!(sms.allow_countries.contain("DE"));
+        shown += 1;
+    }
+    assert_eq!(shown, 4);
+}
+
 /// The commands that a document tells people to type, as far as they are ours: lines of code blocks,
 /// and code in the text, that start with `bindery`.
 fn commands(document: &str) -> Vec<String> {

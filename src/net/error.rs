@@ -99,7 +99,7 @@ pub enum GatewayError {
     )]
     InTheClear(String),
     /// A header has characters that no header can have.
-    #[error("a header of the request to `{0}` has a line break or another control character in it")]
+    #[error("a header of the request to `{0}` would have characters that no header can have")]
     BadHeader(String),
     /// The answer is longer than any that makes sense.
     #[error("the answer of `{host}` is longer than {most} bytes")]

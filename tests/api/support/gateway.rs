@@ -121,7 +121,7 @@ impl Gateway {
     /// What it was asked last.
     #[track_caller]
     pub fn last(&self) -> Asked {
-        self.asked().pop().expect("a request")
+        self.asked().pop().unwrap()
     }
 }
 
