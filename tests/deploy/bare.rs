@@ -112,10 +112,8 @@ async fn it_resolves_names_speaks_tls_and_smtp_and_serves() {
         ..Behaviour::default()
     })
     .await;
-    let command = |arguments: &[&str]| {
-        let port = mail.port();
-        bindery(root.path(), "mail.bare.example", port, arguments)
-    };
+    let port = mail.port();
+    let command = |arguments: &[&str]| bindery(root.path(), "mail.bare.example", port, arguments);
     assert!(said(command(&["check"]).output().unwrap()).contains("certificate    ok"));
     let (server, line) = Process::start(command(&[]), "listening on ");
     let (_, rest) = line.split_once("listening on ").unwrap();
