@@ -55,6 +55,8 @@ fn bindery(root: &Path, mail: &str, port: u16, arguments: &[&str]) -> Command {
         .args(arguments)
         .env_clear()
         .envs([
+            // For finding chroot; inside there is no such folder.
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             ("BINDERY_SERVER__NAME", NAME),
             ("BINDERY_SERVER__PUBLIC_URL", "https://id.bare.example"),
             ("BINDERY_SERVER__LISTEN", "127.0.0.1:0"),

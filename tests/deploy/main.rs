@@ -1,5 +1,5 @@
 //! The release binary where it will run: in an empty root, and behind nginx and Caddy. `.ci/static` and `.ci/proxies` run
-//! these with the binary in `BINDERY_BINARY`; they need root and, for the proxies, the two servers.
+//! these with the binary in `DEPLOYED_BINARY`; they need root and, for the proxies, the two servers.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -40,8 +40,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary that is to be deployed.
 fn binary() -> PathBuf {
-    let named = std::env::var_os("BINDERY_BINARY");
-    let named = named.unwrap_or_else(|| panic!("BINDERY_BINARY must name the release binary"));
+    let named = std::env::var_os("DEPLOYED_BINARY");
+    let named = named.unwrap_or_else(|| panic!("DEPLOYED_BINARY must name the release binary"));
     std::fs::canonicalize(named).unwrap()
 }
 

@@ -72,12 +72,13 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A proxy that is killed when it is dropped.
+/// A proxy that is told to stop when this is dropped; killed, nginx would leave its workers behind.
 struct Proxy(std::process::Child);
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let pid = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
         let _ = self.0.wait();
     }
 }
