@@ -2,6 +2,7 @@
 //! these with the binary in `DEPLOYED_BINARY`; they need root and, for the proxies, the two servers.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
@@ -63,15 +64,15 @@ impl Process {
         let (found, line) = mpsc::channel();
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                written.lock().unwrap().push_str(&format!("{line}\n"));
                 if line.contains(words) {
-                    let _ = found.send(line);
+                    let _ = found.send(line.clone());
                 }
+                written.lock().unwrap().push_str(&(line + "\n"));
             }
         });
         match line.recv_timeout(PATIENCE) {
             Ok(line) => (Self { child, log }, line),
-            Err(_) => panic!("it did not start: {}", log.lock().unwrap()),
+            Err(error) => panic!("it did not start ({error}): {}", log.lock().unwrap()),
         }
     }
 
