@@ -346,12 +346,19 @@ impl App {
                     }
                     self.places.idle().await;
                 };
-                tokio::select! {
-                    () = handle.stop(true) => {}
-                    () = forced => handle.stop(false).await,
-                    () = idle => handle.stop(false).await,
+                let is_done = tokio::select! {
+                    () = handle.stop(true) => true,
+                    () = forced => false,
+                    () = idle => false,
+                };
+                // A server that stops gracefully hears no further command, but ends at once when it is dropped.
+                if !is_done {
+                    server.abort();
                 }
-                server.await
+                match server.await {
+                    Err(error) if error.is_cancelled() => Ok(Ok(())),
+                    ended => ended,
+                }
             }
         };
         if let Some(monitoring) = monitoring {

@@ -4,9 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use bindery::config::{Listen, TlsFiles};
+use bindery::config::{Listen, PublicUrl, TlsFiles};
+use bindery::types::Timestamp;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::http2::{Http2, handshake};
-use crate::support::server::{REQUEST_TOKEN, START, TestServer};
+use crate::support::server::{REQUEST_TOKEN, TestServer};
 
 const NAME: &str = "id.example.org";
 const VERSIONS: &str = "/_matrix/identity/versions";
@@ -60,7 +60,7 @@ async fn serve(files: TlsFiles) -> TestServer {
     .await
 }
 
-async fn metric(server: &TestServer, name: &str) -> f64 {
+async fn metric(server: &TestServer, name: &str) -> u64 {
     let text = server
         .monitoring
         .as_ref()
@@ -186,18 +186,18 @@ async fn changed_files_are_taken_up_without_a_restart() {
     let folder = Folder::new(authority.certify_until(NAME, 2060));
     let server = serve(folder.files()).await;
     let certificates = server.certificates.clone().unwrap();
-    assert_eq!(metric(&server, ENDS).await, 2_840_140_800.0);
+    assert_eq!(metric(&server, ENDS).await, 2_840_140_800);
     let first = shown(&server, &authority).await;
     let kept = Http2::connect(server.client.address(), NAME, &authority).await;
     certificates.run_once();
-    assert_eq!(metric(&server, DONE).await, 0.0, "nothing has changed");
+    assert_eq!(metric(&server, DONE).await, 0, "nothing has changed");
 
     folder.write(authority.certify_until(NAME, 2050));
     certificates.run_once();
     let second = shown(&server, &authority).await;
     assert_ne!(first, second);
-    assert_eq!(metric(&server, DONE).await, 1.0);
-    assert_eq!(metric(&server, ENDS).await, 2_524_608_000.0);
+    assert_eq!(metric(&server, DONE).await, 1);
+    assert_eq!(metric(&server, ENDS).await, 2_524_608_000);
     // Connections that were there go on.
     let (status, ..) = kept.send("GET", VERSIONS, None).await.unwrap();
     assert_eq!(status, 200);
@@ -215,10 +215,11 @@ async fn new_files_that_cannot_be_used_leave_the_old_ones_in_force() {
     let (_, other_key) = authority.certify(NAME);
     let locked = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     let (old, old_key) = authority.certify_until(NAME, 2001);
+    let (cut, _) = certificate.split_at(200);
     let broken = [
         ("", key.as_str(), 0o600, "must be a PEM file"),
         ("nonsense", &key, 0o600, "must be a PEM file"),
-        (&certificate[..200], &key, 0o600, "must be a PEM file"),
+        (cut, &key, 0o600, "must be a PEM file"),
         (&key, &key, 0o600, "must be a PEM file"),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -239,14 +240,14 @@ async fn new_files_that_cannot_be_used_leave_the_old_ones_in_force() {
         (&certificate, &key, 0o644, "chmod"),
         (&old, &old_key, 0o600, "ended at 2001-01-01T00:00:00Z"),
     ];
-    for (step, (certificate, key, mode, words)) in (1_u32..).zip(broken) {
+    for (step, (certificate, key, mode, words)) in (1_u64..).zip(broken) {
         replace(&files.certificate, certificate, 0o644);
         replace(&files.private_key, key, mode);
         certificates.run_once();
         certificates.run_once();
         assert_eq!(shown(&server, &authority).await, first, "{words}");
         // It is counted once, however often it is looked at.
-        assert_eq!(metric(&server, REFUSED).await, f64::from(step), "{words}");
+        assert_eq!(metric(&server, REFUSED).await, step, "{words}");
         let error = certificates.read(&files).err().unwrap().to_string();
         assert!(error.contains(words) && !error.contains('\n'), "{error}");
     }
@@ -256,11 +257,11 @@ async fn new_files_that_cannot_be_used_leave_the_old_ones_in_force() {
     let error = certificates.read(&files).err().unwrap().to_string();
     assert!(error.contains("cannot read") && error.contains("tls.private_key"));
 
-    assert_eq!(metric(&server, DONE).await, 0.0);
+    assert_eq!(metric(&server, DONE).await, 0);
     folder.write((certificate, key));
     certificates.run_once();
     assert_ne!(shown(&server, &authority).await, first);
-    assert_eq!(metric(&server, DONE).await, 1.0);
+    assert_eq!(metric(&server, DONE).await, 1);
 }
 
 #[tokio::test]
@@ -302,11 +303,12 @@ async fn a_certificate_that_ends_while_it_is_in_force_is_still_shown() {
     let folder = Folder::new(authority.certify_until(NAME, 2060));
     let server = serve(folder.files()).await;
     let certificates = server.certificates.clone().unwrap();
-    let url = &"https://id.example.org";
-    let url = bindery::config::PublicUrl::parse(url).unwrap();
+    let url = PublicUrl::parse("https://id.example.org").unwrap();
     assert_eq!(certificates.advice(&url), Vec::<String>::new());
     let first = shown(&server, &authority).await;
-    server.advance(Duration::from_secs(2_840_140_800) - Duration::from_millis(START.as_millis()));
+    server
+        .clock
+        .set_wall(Timestamp::from_millis(2_840_140_800_000));
     let advice = certificates.advice(&url);
     assert!(
         advice.len() == 1 && advice[0].contains("renew"),
@@ -314,7 +316,7 @@ async fn a_certificate_that_ends_while_it_is_in_force_is_still_shown() {
     );
     assert_eq!(shown(&server, &authority).await, first);
 
-    let other = bindery::config::PublicUrl::parse("https://elsewhere.example.org:8443").unwrap();
+    let other = PublicUrl::parse("https://elsewhere.example.org:8443").unwrap();
     let advice = certificates.advice(&other).join("\n");
     assert!(advice.contains("elsewhere.example.org"), "{advice}");
 }

@@ -1,5 +1,5 @@
 //! The static binary in a root that holds nothing but itself and what `contrib/Containerfile` and a container engine put there:
-//! no library, no shell, no device, and a user that no file knows.
+//! no library, no shell, no device but the two for random numbers, and a user that no file knows.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -27,8 +27,16 @@ const RESOLVER: &str = "127.0.0.77";
 fn root(authority: &Authority) -> TempDir {
     let root = TempDir::new().unwrap();
     let path = |name: &str| root.path().join(name);
-    for folder in ["etc", "tls", "data"] {
+    for folder in ["dev", "etc", "tls", "data"] {
         fs::create_dir(path(folder)).unwrap();
+    }
+    for (device, minor) in [("dev/random", "8"), ("dev/urandom", "9")] {
+        let mut mknod = Command::new("mknod");
+        mknod
+            .args(["-m", "666"])
+            .arg(path(device))
+            .args(["c", "1", minor]);
+        assert!(mknod.status().unwrap().success());
     }
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
     chown(path("data"), Some(USER), Some(USER)).unwrap();
@@ -55,6 +63,8 @@ fn bindery(root: &Path, mail: &str, port: u16, arguments: &[&str]) -> Command {
         .args(arguments)
         .env_clear()
         .envs([
+            // For finding chroot; inside there is no such folder.
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             ("BINDERY_SERVER__NAME", NAME),
             ("BINDERY_SERVER__PUBLIC_URL", "https://id.bare.example"),
             ("BINDERY_SERVER__LISTEN", "127.0.0.1:0"),
@@ -112,10 +122,8 @@ async fn it_resolves_names_speaks_tls_and_smtp_and_serves() {
         ..Behaviour::default()
     })
     .await;
-    let command = |arguments: &[&str]| {
-        let port = mail.port();
-        bindery(root.path(), "mail.bare.example", port, arguments)
-    };
+    let port = mail.port();
+    let command = |arguments: &[&str]| bindery(root.path(), "mail.bare.example", port, arguments);
     assert!(said(command(&["check"]).output().unwrap()).contains("certificate    ok"));
     let (server, line) = Process::start(command(&[]), "listening on ");
     let (_, rest) = line.split_once("listening on ").unwrap();

@@ -1,7 +1,8 @@
 //! The release binary where it will run: in an empty root, and behind nginx and Caddy. `.ci/static` and `.ci/proxies` run
-//! these with the binary in `BINDERY_BINARY`; they need root and, for the proxies, the two servers.
+//! these with the binary in `DEPLOYED_BINARY`; they need root and, for the proxies, the two servers.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
@@ -40,8 +41,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary that is to be deployed.
 fn binary() -> PathBuf {
-    let named = std::env::var_os("BINDERY_BINARY");
-    let named = named.unwrap_or_else(|| panic!("BINDERY_BINARY must name the release binary"));
+    let named = std::env::var_os("DEPLOYED_BINARY");
+    let named = named.unwrap_or_else(|| panic!("DEPLOYED_BINARY must name the release binary"));
     std::fs::canonicalize(named).unwrap()
 }
 
@@ -63,15 +64,15 @@ impl Process {
         let (found, line) = mpsc::channel();
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                written.lock().unwrap().push_str(&format!("{line}\n"));
                 if line.contains(words) {
-                    let _ = found.send(line);
+                    let _ = found.send(line.clone());
                 }
+                written.lock().unwrap().push_str(&(line + "\n"));
             }
         });
         match line.recv_timeout(PATIENCE) {
             Ok(line) => (Self { child, log }, line),
-            Err(_) => panic!("it did not start: {}", log.lock().unwrap()),
+            Err(error) => panic!("it did not start ({error}): {}", log.lock().unwrap()),
         }
     }
 

@@ -72,12 +72,13 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A proxy that is killed when it is dropped.
+/// A proxy that is told to stop when this is dropped; killed, nginx would leave its workers behind.
 struct Proxy(std::process::Child);
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let pid = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
         let _ = self.0.wait();
     }
 }
@@ -94,15 +95,18 @@ fn run(mut command: Command, port: u16) -> Proxy {
     proxy
 }
 
-/// The client that the last request came from, as the server has it.
-fn last_client(server: &Process) -> String {
-    let log = server.log();
-    let line = log
-        .lines()
-        .rfind(|line| line.contains("request_id="))
-        .unwrap();
-    let (_, rest) = line.split_once("client=").unwrap();
-    rest.split(' ').next().unwrap().to_owned()
+/// The client that a request came from, as the server has it; found by the id that its answer carried.
+#[track_caller]
+fn client_of(server: &Process, request_id: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    let needle = format!("request_id={request_id} client=");
+    loop {
+        if let Some((_, rest)) = server.log().split_once(&needle) {
+            return rest.split(' ').next().unwrap().to_owned();
+        }
+        assert!(Instant::now() < deadline, "{needle} is not in the log");
+        thread::yield_now();
+    }
 }
 
 /// Everything that a proxy can spoil.
@@ -181,8 +185,12 @@ async fn is_transparent(server: &Process, direct: SocketAddr, port: u16, authori
         client.request(Method::GET, VERSIONS),
         |request, (name, value)| request.header(*name, *value),
     );
-    assert_eq!(send(request).await.status, 200);
-    assert_eq!(last_client(server), "127.0.0.1");
+    let answer = send(request).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        client_of(server, answer.header("x-request-id")),
+        "127.0.0.1"
+    );
     let elsewhere = reqwest::Client::builder()
         .no_proxy()
         .resolve(NAME, address)
@@ -190,13 +198,19 @@ async fn is_transparent(server: &Process, direct: SocketAddr, port: u16, authori
         .tls_backend_preconfigured(authority.client())
         .build()
         .unwrap();
-    let url = format!("https://{NAME}:{port}{VERSIONS}");
-    assert_eq!(elsewhere.get(url).send().await.unwrap().status(), 200);
-    assert_eq!(last_client(server), "127.0.0.5");
+    let answer = send(elsewhere.get(format!("https://{NAME}:{port}{VERSIONS}"))).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        client_of(server, answer.header("x-request-id")),
+        "127.0.0.5"
+    );
     let request = Client::new(direct).request(Method::GET, VERSIONS);
     let answer = send(request.header("x-forwarded-for", "203.0.113.9")).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(last_client(server), "127.0.0.1");
+    assert_eq!(
+        client_of(server, answer.header("x-request-id")),
+        "127.0.0.1"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,7 +127,7 @@ fn a_client_that_keeps_its_connection_does_not_keep_the_server_from_stopping() {
     let asked = Instant::now();
     server.signal("TERM");
     assert!(server.wait().success());
-    assert!(asked.elapsed() < Duration::from_secs(20));
+    assert!(asked.elapsed() < Duration::from_secs(25));
     drop(client);
 }
 
