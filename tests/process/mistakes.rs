@@ -339,7 +339,7 @@ fn a_mistake_around_the_configuration_is_one_line_that_says_what_to_change() {
     let place = taken.local_addr().unwrap().to_string();
     let usual = fs::read_to_string(site.config()).unwrap();
     fs::write(site.config(), usual.replace("127.0.0.1:0", &place)).unwrap();
-    expect(&site, &[&place, "server.listen", "in use"]);
+    expect(&site, &[&place, "server.listen", "another program listens"]);
 
     let file = folder.join("file");
     fs::write(&file, "").unwrap();
