@@ -212,6 +212,31 @@ const IN_THE_FILE: &[(&str, &str, &str)] = &[
         "keep one",
     ),
     (
+        "[tls]\ncertificate = \"/nowhere.pem\"",
+        "`tls.certificate`",
+        "together with `tls.private_key`",
+    ),
+    (
+        "[tls]\ncertificate = \"/nowhere.pem\"\nprivate_key = \"/nowhere.key\"\nlisten = [\"127.0.0.1:443\"]",
+        "`tls.listen`",
+        "must stand in `server.listen`",
+    ),
+    (
+        "[sms]\nmessage = \"hello\"",
+        "`sms.message`",
+        "with {token} in it",
+    ),
+    (
+        "[sms]\nprovider = \"file\"\nhome_country = \"Germany\"",
+        "`sms.home_country`",
+        "two letters",
+    ),
+    (
+        "[sms]\nprovider = \"webhook\"\nhome_country = \"DE\"\n[sms.webhook]\nurl = \"https://a.example\"",
+        "`sms.webhook.secret`",
+        "must be set",
+    ),
+    (
         "[sessions]\nemail_tries = 0",
         "`sessions.email_tries`",
         "from 1",
