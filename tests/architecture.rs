@@ -79,7 +79,7 @@ const SECTIONS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates and paths that are named only in these modules.
-const KEPT_IN: [(&str, &[&str]); 11] = [
+const KEPT_IN: [(&str, &[&str]); 13] = [
     ("pulldown_cmark", &["templates"]),
     ("prometheus", &["metrics"]),
     ("sled", &["storage"]),
@@ -88,6 +88,8 @@ const KEPT_IN: [(&str, &[&str]); 11] = [
     ("hickory_resolver", &["net"]),
     ("actix_web", &["http", "app"]),
     ("clap", &["cli", "main"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("toml", &["config"]),
     (
         "ring",

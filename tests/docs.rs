@@ -276,7 +276,9 @@ fn objection(command: &str) -> Option<String> {
             "NUMBER" => "+4915123456789",
             "MEDIUM" => "email",
             "MXID" => "@alice:example.org",
-            "NAME" => "example.org",
+            "NAME" | "NEW_NAME" => "example.org",
+            "SHELL" => "bash",
+            "SELECTOR" => "mail",
             "KEY" => "ed25519:1",
             "DIR" => "backup",
             word => word,
@@ -326,6 +328,75 @@ fn commands_are_found_in_documents_and_wrong_ones_are_noticed() {
         .filter(|command| objection(command).is_some())
         .collect();
     assert_eq!(wrong, ["bindery chekc"]);
+}
+
+/// What stands in backticks in the first column of the tables of a text.
+fn first_column(text: &str) -> Vec<String> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    let words = cells.flat_map(|cell| cell.split('`').step_by(2));
+    words
+        .filter(|word| !word.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_dependency_has_its_reason_and_nothing_else_has_one() {
+    let manifest = fs::read_to_string(repository("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let named = |section: &str| -> Vec<String> {
+        let table = manifest[section].as_table().unwrap();
+        table.keys().cloned().collect()
+    };
+    let (own, mut of_tests) = (named("dependencies"), named("dev-dependencies"));
+    // What the tests need with more features is explained with the server's.
+    of_tests.retain(|name| !own.contains(name));
+    let document = fs::read_to_string(repository("docs/dependencies.md")).unwrap();
+    let (in_binary, in_tests) = document.split_once("\n## In the tests\n").unwrap();
+    for (text, mut expected) in [(in_binary, own), (in_tests, of_tests)] {
+        let mut explained = first_column(text);
+        explained.sort();
+        expected.sort();
+        assert_eq!(explained, expected);
+    }
+}
+
+#[test]
+fn the_page_on_the_api_has_every_call_and_every_errcode_and_no_other_call() {
+    let document = fs::read_to_string(repository("docs/api.md")).unwrap();
+    let (_, calls) = document.split_once("\n## Calls\n").unwrap();
+    let (calls, _) = calls.split_once("\n## ").unwrap();
+    let written = first_column(calls);
+    let mut expected = Vec::new();
+    for (version, method, path, _) in bindery::http::listing() {
+        let bare = path.strip_prefix(version.prefix()).unwrap();
+        let is_page = version == bindery::http::Version::None && !path.starts_with("/_matrix");
+        if is_page {
+            assert!(document.contains(&format!("`{path}`")), "{path}");
+        } else if bare.is_empty() {
+            expected.push(method.to_string());
+        } else {
+            expected.push(format!("{method} {bare}"));
+        }
+    }
+    for call in &expected {
+        assert!(written.contains(call), "{call} is not in docs/api.md");
+    }
+    for call in &written {
+        let named_inside = matches!(call.as_str(), "api/v1" | "v2");
+        assert!(
+            named_inside || expected.contains(call),
+            "there is no {call}"
+        );
+    }
+    let source = fs::read_to_string(repository("src/http/error.rs")).unwrap();
+    let errcodes = source.split('"').skip(1).step_by(2);
+    let errcodes: Vec<&str> = errcodes.filter(|text| text.starts_with("M_")).collect();
+    assert!(errcodes.len() > 15, "{errcodes:?}");
+    for errcode in errcodes {
+        assert!(document.contains(&format!("`{errcode}`")), "{errcode}");
+    }
 }
 
 /// The versions of the specification that links to it name.

@@ -32,7 +32,7 @@ pub enum Version {
 
 impl Version {
     /// What its paths begin with.
-    pub(super) const fn prefix(self) -> &'static str {
+    pub const fn prefix(self) -> &'static str {
         match self {
             Self::V1 => "/_matrix/identity/api/v1",
             Self::V2 => "/_matrix/identity/v2",

@@ -277,6 +277,18 @@ async fn a_proxy_that_is_not_trusted_is_noticed_and_no_proxy_is_none() {
 }
 
 #[tokio::test]
+async fn a_server_that_nothing_stands_before_may_be_asked_from_its_own_machine() {
+    let site = Site::start().await;
+    let mut config = site.server.config.clone();
+    config.server.public_url = PublicUrl::parse(site.server.client.base()).unwrap();
+    let found = site.examine_as(config).await;
+    let of_address = |finding: &&Finding| finding.check == "client address";
+    let address = found.0.iter().find(of_address).unwrap();
+    assert_eq!(address.verdict, Verdict::Ok, "{address:?}");
+    assert!(address.text.contains("directly"), "{address:?}");
+}
+
+#[tokio::test]
 async fn another_server_at_the_public_url_is_noticed() {
     let (site, other) = (Site::start().await, TestServer::start().await);
     site.proxy.ask(other.client.address());

@@ -212,6 +212,31 @@ const IN_THE_FILE: &[(&str, &str, &str)] = &[
         "keep one",
     ),
     (
+        "[tls]\ncertificate = \"/nowhere.pem\"",
+        "`tls.certificate`",
+        "together with `tls.private_key`",
+    ),
+    (
+        "[tls]\ncertificate = \"/nowhere.pem\"\nprivate_key = \"/nowhere.key\"\nlisten = [\"127.0.0.1:443\"]",
+        "`tls.listen`",
+        "must stand in `server.listen`",
+    ),
+    (
+        "[sms]\nmessage = \"hello\"",
+        "`sms.message`",
+        "with {token} in it",
+    ),
+    (
+        "[sms]\nprovider = \"file\"\nhome_country = \"Germany\"",
+        "`sms.home_country`",
+        "two letters",
+    ),
+    (
+        "[sms]\nprovider = \"webhook\"\nhome_country = \"DE\"\n[sms.webhook]\nurl = \"https://a.example\"",
+        "`sms.webhook.secret`",
+        "must be set",
+    ),
+    (
         "[sessions]\nemail_tries = 0",
         "`sessions.email_tries`",
         "from 1",
@@ -339,7 +364,7 @@ fn a_mistake_around_the_configuration_is_one_line_that_says_what_to_change() {
     let place = taken.local_addr().unwrap().to_string();
     let usual = fs::read_to_string(site.config()).unwrap();
     fs::write(site.config(), usual.replace("127.0.0.1:0", &place)).unwrap();
-    expect(&site, &[&place, "server.listen", "in use"]);
+    expect(&site, &[&place, "server.listen", "another program listens"]);
 
     let file = folder.join("file");
     fs::write(&file, "").unwrap();

@@ -41,8 +41,8 @@ fn pages_and_completions_know_every_command() {
         folder.path().join("target/man"),
         folder.path().join("target/completions"),
     );
-    let main = read(&man.join("bindery.1"));
-    assert!(main.contains(".TH bindery 1") && main.contains("identity server"));
+    let first = read(&man.join("bindery.1"));
+    assert!(first.contains(".TH bindery 1") && first.contains("identity server"));
     for path in commands() {
         let name = format!("bindery-{}", path.join("-"));
         let page = read(&man.join(format!("{name}.1")));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::operator::stop;
+use super::operator::{says, stop};
 use super::{Site, bound, complaint};
 
 /// A site that has a copy of a store.
@@ -56,6 +56,27 @@ fn this_binary_goes_on_with_the_store_of_every_earlier_version() {
         tried += 1;
     }
     assert!(tried >= 5, "only {tried} stores");
+}
+
+#[test]
+fn a_backup_of_every_earlier_version_is_restored() {
+    for name in ["journal", "terms", "peppers"] {
+        let stores = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores");
+        let backup = stores.join(name);
+        let site = site_of(&backup);
+        fs::remove_dir_all(site.store()).unwrap();
+        says(&site, &["restore", backup.to_str().unwrap()]);
+        for key in ["signing.key", "secret.key"] {
+            let target = site.store().join(key);
+            fs::copy(backup.join(key), &target).unwrap();
+            fs::set_permissions(&target, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        let server = site.serve();
+        assert!(
+            bound(server.address, "alice@example.org").is_some(),
+            "{name}"
+        );
+    }
 }
 
 #[test]

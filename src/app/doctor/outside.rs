@@ -349,7 +349,7 @@ async fn client_address(
         .ask(Method::Get, url, &format!("{PREFIX}/versions"), &headers)
         .await;
     match running.sighting(&nonce).await {
-        Some(sighting) => judge(&sighting, report),
+        Some(sighting) => judge(&sighting, may_be_direct(look), report),
         None if asked.is_ok() => report.warn(
             CHECK,
             "a request did not arrive as it was sent, though others did: let the proxy pass all headers on, and cache nothing",
@@ -358,14 +358,24 @@ async fn client_address(
     }
 }
 
-fn judge(sighting: &Sighting, report: &mut Report<'_>) {
+/// Whether nobody needs to stand before this server: it speaks TLS itself, or nobody does.
+fn may_be_direct(look: &Look<'_>) -> bool {
+    look.config.tls.files.is_some() || !look.config.server.public_url.is_https()
+}
+
+fn judge(sighting: &Sighting, may_be_direct: bool, report: &mut Report<'_>) {
     const CHECK: &str = "client address";
     let from = match sighting.connection {
         Some(ip) => ip.to_string(),
         None => "a unix socket".to_owned(),
     };
     let forwarded = sighting.forwarded.as_deref();
+    // What this machine says of itself is believed by default, and rightly.
+    let from_here = sighting.connection.is_some_and(|ip| ip.is_loopback());
     match (sighting.trusted, forwarded) {
+        (true, Some(CLAIMED)) if may_be_direct && from_here => {
+            report.ok(CHECK, format!("requests come directly, from {from}"));
+        }
         (true, Some(CLAIMED)) => report.wrong(
             CHECK,
             "the proxy passes on what clients claim in X-Forwarded-For, so that anybody can get around limits: let it set \
