@@ -41,7 +41,7 @@ use crate::net::{ResolveError, SetupError};
 use crate::random::{Random, RandomError};
 use crate::services::admin::Admin;
 use crate::services::health::Health;
-use crate::services::jobs::SessionSweeper;
+use crate::services::jobs::{BudgetSweeper, SessionSweeper};
 use crate::services::lookup::{Lookup, RotateError};
 use crate::services::outbox::Outbox;
 use crate::storage::{self, OpenError, Store, StoreError};
@@ -172,6 +172,7 @@ pub struct App {
     admin: Arc<Admin>,
     store: Store,
     sweeper: Arc<SessionSweeper>,
+    budgets: Arc<BudgetSweeper>,
     lookup: Arc<Lookup>,
     outbox: Outbox,
 }
@@ -234,6 +235,8 @@ impl App {
                  server (api.v1)"
             );
         }
+        let budgets = BudgetSweeper::new(store.clone(), Arc::clone(&deps.clock));
+        let budgets = Arc::new(budgets);
         let sweeper = Arc::new(SessionSweeper::new(store.clone(), deps.clock));
         Ok(Self {
             listening,
@@ -246,6 +249,7 @@ impl App {
             admin,
             store,
             sweeper,
+            budgets,
             lookup,
             outbox,
         })
@@ -276,6 +280,11 @@ impl App {
         Arc::clone(&self.sweeper)
     }
 
+    /// The job that removes budgets whose time is over.
+    pub fn budget_sweeper(&self) -> Arc<BudgetSweeper> {
+        Arc::clone(&self.budgets)
+    }
+
     /// Lookups, with the job that changes the pepper.
     pub fn lookup(&self) -> Arc<Lookup> {
         Arc::clone(&self.lookup)
@@ -302,7 +311,7 @@ impl App {
         let handle = server.handle();
         let mut server = tokio::spawn(server);
         let mut jobs = JoinSet::new();
-        jobs.spawn(sweep(Arc::clone(&self.sweeper)));
+        jobs.spawn(sweep(Arc::clone(&self.sweeper), Arc::clone(&self.budgets)));
         jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
         jobs.spawn(async move { self.outbox.run().await });
         jobs.spawn(watchdog(self.store.clone()));
@@ -365,7 +374,13 @@ impl App {
             monitoring.stop(false).await;
         }
         jobs.shutdown().await;
-        drop((self.sweeper, self.lookup, self.health, self.reloader));
+        drop((
+            self.sweeper,
+            self.budgets,
+            self.lookup,
+            self.health,
+            self.reloader,
+        ));
         if !self.store.close(CLOSE_TIMEOUT) {
             log::warn!("something still held the store when the server stopped");
         }
@@ -480,14 +495,17 @@ async fn wait_for(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
     }
 }
 
-async fn sweep(sweeper: Arc<SessionSweeper>) {
+async fn sweep(sessions: Arc<SessionSweeper>, budgets: Arc<BudgetSweeper>) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     loop {
         ticks.tick().await;
-        match sweeper.run_once().await {
+        match sessions.run_once().await {
             Ok(0) => {}
             Ok(removed) => log::info!("removed {removed} ended sessions"),
             Err(error) => log::error!("ended sessions could not be removed: {error}"),
+        }
+        if let Err(error) = budgets.run_once().await {
+            log::error!("budgets whose time is over could not be removed: {error}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod hashed_lookup;
 mod keys;
 mod lookup;
 mod metrics;
+mod msisdn;
 mod observe;
 mod pages;
 mod params;
@@ -18,6 +19,7 @@ mod routes;
 mod state;
 mod status;
 mod terms;
+mod validation;
 
 pub use metrics::{Monitoring, configure_monitoring};
 pub use observe::observe;

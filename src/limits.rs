@@ -23,7 +23,7 @@ use self::table::{Peek, Subject128, Table, Take};
 use crate::clock::Clock;
 use crate::config::{self, Rate};
 use crate::random::{Random, RandomError};
-use crate::types::{LookupHash, ServerName, ThreePid, UserId};
+use crate::types::{Country, LookupHash, ServerName, ThreePid, UserId};
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,8 +36,22 @@ pub enum Action {
     EmailByAddress,
     /// Mails that one source asked for.
     EmailByIp,
+    /// Mails that one account asked for.
+    EmailByAccount,
+    /// SMS to one number. The store counts those of the longest time.
+    SmsByNumber,
+    /// SMS that one source asked for.
+    SmsByIp,
+    /// SMS that one account asked for.
+    SmsByAccount,
+    /// SMS to numbers that differ in their last four digits only.
+    SmsByPrefix,
+    /// SMS to the numbers of one country.
+    SmsByCountry,
     /// Wrong tokens from one source.
     WrongTokensByIp,
+    /// Wrong codes for one number, which the store counts.
+    WrongCodesByNumber,
     /// Unbinds by a homeserver's signature from one source.
     UnbindsByIp,
     /// Different addresses that one account looks up.
@@ -50,12 +64,19 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::RequestsByIp,
         Self::RegisterByIp,
         Self::EmailByAddress,
         Self::EmailByIp,
+        Self::EmailByAccount,
+        Self::SmsByNumber,
+        Self::SmsByIp,
+        Self::SmsByAccount,
+        Self::SmsByPrefix,
+        Self::SmsByCountry,
         Self::WrongTokensByIp,
+        Self::WrongCodesByNumber,
         Self::UnbindsByIp,
         Self::LookupsByAccount,
         Self::LookupsByIp,
@@ -69,11 +90,29 @@ impl Action {
             Self::RegisterByIp => "register_by_ip",
             Self::EmailByAddress => "email_by_address",
             Self::EmailByIp => "email_by_ip",
+            Self::EmailByAccount => "email_by_account",
+            Self::SmsByNumber => "sms_by_number",
+            Self::SmsByIp => "sms_by_ip",
+            Self::SmsByAccount => "sms_by_account",
+            Self::SmsByPrefix => "sms_by_prefix",
+            Self::SmsByCountry => "sms_by_country",
             Self::WrongTokensByIp => "wrong_tokens_by_ip",
+            Self::WrongCodesByNumber => "wrong_codes_by_number",
             Self::UnbindsByIp => "unbinds_by_ip",
             Self::LookupsByAccount => "lookups_by_account",
             Self::LookupsByIp => "lookups_by_ip",
             Self::KeyFetchesByServer => "key_fetches_by_server",
+        }
+    }
+
+    /// The rate that is not counted by how often, because different things count, or not here, because what is counted has
+    /// to outlive the process: that of the longest time.
+    fn counted_elsewhere(self, rates: &[Rate]) -> Option<Rate> {
+        match self {
+            Self::LookupsByAccount | Self::SmsByNumber | Self::WrongCodesByNumber => {
+                rates.iter().copied().max_by_key(|rate| rate.per)
+            }
+            _ => None,
         }
     }
 
@@ -83,7 +122,14 @@ impl Action {
             Self::RegisterByIp => &settings.register_by_ip,
             Self::EmailByAddress => &settings.email_by_address,
             Self::EmailByIp => &settings.email_by_ip,
+            Self::EmailByAccount => &settings.email_by_account,
+            Self::SmsByNumber => &settings.sms_by_number,
+            Self::SmsByIp => &settings.sms_by_ip,
+            Self::SmsByAccount => &settings.sms_by_account,
+            Self::SmsByPrefix => &settings.sms_by_prefix,
+            Self::SmsByCountry => &settings.sms_by_country,
             Self::WrongTokensByIp => &settings.wrong_tokens_by_ip,
+            Self::WrongCodesByNumber => &settings.wrong_codes_by_number,
             Self::UnbindsByIp => &settings.unbinds_by_ip,
             Self::LookupsByAccount => &settings.lookups_by_account,
             Self::LookupsByIp => &settings.lookups_by_ip,
@@ -103,6 +149,10 @@ pub enum Subject<'a> {
     Server(&'a ServerName),
     /// A user, by whatever token.
     User(&'a UserId),
+    /// Numbers that begin with the same digits.
+    Block(&'a str),
+    /// The numbers of a country.
+    Country(&'a Country),
 }
 
 /// Too much.
@@ -174,10 +224,12 @@ impl Limits {
             Limit {
                 action,
                 rates: rates.to_vec(),
-                counted: match same {
-                    Some(limit) => Arc::clone(&limit.counted),
-                    None if action == Action::LookupsByAccount => Arc::default(),
-                    None => rates.iter().filter_map(|rate| self.count(*rate)).collect(),
+                counted: if let Some(limit) = same {
+                    Arc::clone(&limit.counted)
+                } else {
+                    let elsewhere = action.counted_elsewhere(rates);
+                    let here = rates.iter().filter(|rate| Some(**rate) != elsewhere);
+                    here.filter_map(|rate| self.count(*rate)).collect()
                 },
             }
         };
@@ -229,6 +281,19 @@ impl Limits {
         Ok(())
     }
 
+    /// Counts one of each action, unless one of them would be too much.
+    ///
+    /// # Errors
+    /// When a rate is reached; nothing was counted then, unless others used up what was left at this very moment.
+    pub fn take_all(&self, wanted: &[(Action, Subject<'_>)]) -> Result<(), Limited> {
+        for (action, subject) in wanted {
+            self.peek(*action, *subject)?;
+        }
+        wanted
+            .iter()
+            .try_for_each(|(action, subject)| self.take(*action, *subject))
+    }
+
     /// Counts the addresses that a user looks up for the first time in the configured time, which begins with the first
     /// of them. What was counted is forgotten at the end of the process.
     ///
@@ -236,12 +301,7 @@ impl Limits {
     /// When they are too many; none of them was counted then.
     pub fn take_lookups(&self, user: &UserId, hashes: &[LookupHash]) -> Result<(), Limited> {
         let action = Action::LookupsByAccount;
-        let rate = {
-            let limits = self.actions.load();
-            let found = limits.iter().find(|limit| limit.action == action);
-            found.and_then(|limit| limit.rates.first().copied())
-        };
-        let Some(rate) = rate else {
+        let Some(rate) = self.rate_elsewhere(action) else {
             return Ok(());
         };
         let things = hashes.iter().map(|hash| {
@@ -264,6 +324,13 @@ impl Limits {
     pub fn peek(&self, action: Action, subject: Subject<'_>) -> Result<(), Limited> {
         let key = self.hide(subject);
         self.check(&self.rates(action), action, &key, NonZeroU32::MIN)
+    }
+
+    /// The rate of an action that is counted elsewhere than here; none while the limit is off.
+    pub fn rate_elsewhere(&self, action: Action) -> Option<Rate> {
+        let limits = self.actions.load();
+        let found = limits.iter().find(|limit| limit.action == action);
+        found.and_then(|limit| action.counted_elsewhere(&limit.rates))
     }
 
     fn check(
@@ -335,6 +402,8 @@ impl Limits {
             }
             Subject::Server(server) => context.update(server.as_str().as_bytes()),
             Subject::User(user) => context.update(user.as_str().as_bytes()),
+            Subject::Block(digits) => context.update(digits.as_bytes()),
+            Subject::Country(country) => context.update(country.as_str().as_bytes()),
         }
         let digest = context.finish();
         let half = digest.as_ref().first_chunk::<16>();

@@ -55,6 +55,41 @@ impl MailOutcome {
     }
 }
 
+/// What became of an SMS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmsOutcome {
+    /// The provider took it, or it lies in the folder.
+    Sent,
+    /// It will never be taken.
+    Refused,
+    /// It was not taken now.
+    Temporary,
+    /// It could not be written: our own fault.
+    Failed,
+    /// It was one too many for `sms.daily_budget`, and nobody was asked to take it.
+    OverBudget,
+}
+
+impl SmsOutcome {
+    const ALL: [Self; 5] = [
+        Self::Sent,
+        Self::Refused,
+        Self::Temporary,
+        Self::Failed,
+        Self::OverBudget,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Refused => "refused",
+            Self::Temporary => "temporary",
+            Self::Failed => "failed",
+            Self::OverBudget => "over_budget",
+        }
+    }
+}
+
 /// What happened to a validation session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionEvent {
@@ -154,6 +189,7 @@ pub struct Metrics {
     overloads: IntCounter,
     limits: IntCounterVec,
     mails: IntCounterVec,
+    sms: IntCounterVec,
     sessions: IntCounterVec,
     binds: IntCounter,
     unbinds: IntCounter,
@@ -221,6 +257,11 @@ impl Metrics {
                 "Mails by what became of them",
                 &["outcome"],
             )?,
+            sms: counters(
+                "bindery_sms_total",
+                "SMS by what became of them",
+                &["outcome"],
+            )?,
             sessions: counters(
                 "bindery_sessions_total",
                 "Validation sessions by what happened to them",
@@ -274,6 +315,9 @@ impl Metrics {
         for outcome in MailOutcome::ALL {
             self.mails.with_label_values(&[outcome.name()]);
         }
+        for outcome in SmsOutcome::ALL {
+            self.sms.with_label_values(&[outcome.name()]);
+        }
         for event in SessionEvent::ALL {
             self.sessions.with_label_values(&[event.name()]);
         }
@@ -326,6 +370,11 @@ impl Metrics {
     /// Counts a mail.
     pub fn mail(&self, outcome: MailOutcome) {
         self.mails.with_label_values(&[outcome.name()]).inc();
+    }
+
+    /// Counts an SMS.
+    pub fn sms(&self, outcome: SmsOutcome) {
+        self.sms.with_label_values(&[outcome.name()]).inc();
     }
 
     /// Counts what happened to a session.

@@ -13,5 +13,6 @@ pub mod validation;
 
 pub use crate::federation::{FederationError, Outcome, SignedRequest};
 pub use crate::mail::SendError;
+pub use crate::sms::SendError as SmsError;
 pub use crate::storage::sessions::ValidatedSession;
 pub use crate::storage::{MaintenanceError, StoreError};

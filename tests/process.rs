@@ -46,6 +46,8 @@ mod mistakes;
 mod operator;
 #[path = "process/package.rs"]
 mod package;
+#[path = "process/phones.rs"]
+mod phones;
 #[path = "process/rename.rs"]
 mod rename;
 #[path = "process/sms.rs"]

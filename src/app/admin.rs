@@ -137,6 +137,7 @@ pub(super) fn service(
         server_name: config.server.name.clone(),
         lifetime: config.associations.lifetime,
         pepper_grace: config.lookup.grace,
+        sms_budget: config.sms.daily_budget,
         keys: Arc::clone(keys),
         key_file: config.keys.file.clone(),
         secret_file: config.keys.secret.clone(),

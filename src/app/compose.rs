@@ -21,7 +21,7 @@ use crate::services::lookup::{Lookup, LookupParts, LookupSettings};
 use crate::services::outbox::{Outbox, OutboxParts, OutboxSettings};
 use crate::services::pubkeys::Pubkeys;
 use crate::services::terms::Terms;
-use crate::services::validation::{Validation, ValidationParts, ValidationSettings};
+use crate::services::validation::{PhoneSettings, Validation, ValidationParts, ValidationSettings};
 use crate::signing::{ServerKeys, ServerSecret};
 use crate::sms::Sms;
 use crate::storage::Store;
@@ -107,7 +107,8 @@ pub(super) fn parts(
         metrics,
     };
     let federation = base.federation()?;
-    let validation = Arc::new(base.validation(mailer, &templates));
+    let sms = sms(config, deps)?;
+    let validation = Arc::new(base.validation(mailer, sms, &templates));
     let outbox = base.outbox(&federation, &validation);
     let state = State {
         server_name: config.server.name.clone(),
@@ -155,12 +156,13 @@ struct Base<'a> {
 }
 
 impl Base<'_> {
-    fn validation(&self, mailer: Mailer, templates: &Arc<Templates>) -> Validation {
+    fn validation(&self, mailer: Mailer, sms: Sms, templates: &Arc<Templates>) -> Validation {
         let config = self.config;
         Validation::new(
             ValidationParts {
                 store: self.store.clone(),
                 mailer,
+                sms,
                 templates: Arc::clone(templates),
                 limits: Arc::clone(&self.limits),
                 secret: Arc::clone(&self.secret),
@@ -175,6 +177,13 @@ impl Base<'_> {
                 validated_lifetime: config.sessions.validated_lifetime,
                 email_tries: config.sessions.email_tries,
                 next_link_hosts: config.api.next_link_hosts.clone(),
+                phone: PhoneSettings {
+                    lifetime: config.sessions.sms_lifetime,
+                    tries: config.sessions.sms_tries,
+                    countries: config.sms.allow_countries.clone(),
+                    types: config.sms.allow_types.clone(),
+                    daily_budget: config.sms.daily_budget,
+                },
             },
         )
     }

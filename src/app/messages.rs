@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::services::SendError;
 use crate::services::outbox::{Failure, Messages, Sending, Sent};
-use crate::services::validation::{Validation, ValidationError};
+use crate::services::validation::{PhoneError, Validation, ValidationError};
+use crate::services::{SendError, SmsError};
 use crate::storage::tables::InvitationPlace;
 use crate::types::Sid;
 
@@ -19,6 +19,7 @@ impl Messages for Writers {
             match self.validation.send_queued(&sid, send_attempt).await {
                 Ok(wanted) => Ok(sent(wanted)),
                 Err(ValidationError::Send(error)) => Err(not_sent(&error)),
+                Err(ValidationError::Phone(error)) => Err(no_sms(&error)),
                 Err(error) => Err(Failure::of_this(error.to_string())),
             }
         })
@@ -42,5 +43,16 @@ fn not_sent(error: &SendError) -> Failure {
         Failure::of_this(reason)
     } else {
         Failure::of_all(reason)
+    }
+}
+
+/// What it means that an SMS was not taken.
+fn no_sms(error: &PhoneError) -> Failure {
+    match error {
+        PhoneError::Send(error) if error.is_final() => Failure::of_good(error.to_string()),
+        PhoneError::Send(error @ SmsError::Request { .. }) => Failure::of_this(error.to_string()),
+        PhoneError::Send(error) => Failure::of_all(error.to_string()),
+        // While the operator has stopped SMS, each of them waits.
+        _ => Failure::of_all(error.to_string()),
     }
 }

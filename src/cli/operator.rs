@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::services::admin::{AccountTarget, AdminAnswer, AdminRequest, AssociationTarget, Person};
 use crate::types::{Invalid, KeyId, Medium, ServerName, ThreePid, UserId};
 
-/// `bindery status`, `associations`, `accounts`, `keys`, `backup`, `pepper` and `erase`.
+/// `bindery status`, `associations`, `accounts`, `keys`, `backup`, `pepper`, `sms` and `erase`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Operator {
     /// Show what the server is and holds
@@ -41,6 +41,9 @@ pub enum Operator {
     /// Change the pepper that addresses are hashed with in lookups
     #[command(subcommand)]
     Pepper(Pepper),
+    /// Stop all SMS, or let them be sent again
+    #[command(subcommand)]
+    Sms(Sms),
     /// Erase all that is stored on a person: of a user, or of an address
     #[command(
         after_help = "Examples:\n  bindery erase --user @alice:example.org\n  \
@@ -162,6 +165,15 @@ pub enum Pepper {
     Rotate,
 }
 
+/// `bindery sms`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Sms {
+    /// Send none from now on, also after a restart; codes that are on their way still work
+    Off,
+    /// Send them again
+    On,
+}
+
 /// Carries a command out and prints what it answers.
 ///
 /// # Errors
@@ -256,6 +268,8 @@ impl Operator {
             Self::Keys(Keys::Rotate) => AdminRequest::KeysRotate,
             Self::Keys(Keys::Revoke { key }) => AdminRequest::KeysRevoke { key },
             Self::Pepper(Pepper::Rotate) => AdminRequest::PepperRotate,
+            Self::Sms(Sms::Off) => AdminRequest::SmsSwitch { on: false },
+            Self::Sms(Sms::On) => AdminRequest::SmsSwitch { on: true },
             Self::Erase(Whom { user, address }) => {
                 let person = match threepid(&address)? {
                     Some(threepid) => Some(Person::ThreePid(threepid)),

@@ -24,8 +24,22 @@ pub struct Limits {
     pub email_by_address: Vec<Rate>,
     /// Mails asked for from one address.
     pub email_by_ip: Vec<Rate>,
+    /// Mails asked for by one account.
+    pub email_by_account: Vec<Rate>,
+    /// SMS to one number.
+    pub sms_by_number: Vec<Rate>,
+    /// SMS asked for from one address.
+    pub sms_by_ip: Vec<Rate>,
+    /// SMS asked for by one account.
+    pub sms_by_account: Vec<Rate>,
+    /// SMS to numbers that differ in their last four digits only.
+    pub sms_by_prefix: Vec<Rate>,
+    /// SMS to the numbers of one country.
+    pub sms_by_country: Vec<Rate>,
     /// Wrong tokens from one address.
     pub wrong_tokens_by_ip: Vec<Rate>,
+    /// Wrong codes for one number.
+    pub wrong_codes_by_number: Vec<Rate>,
     /// Unbinds by a homeserver's signature from one address.
     pub unbinds_by_ip: Vec<Rate>,
     /// Different addresses that one account looks up; at most one rate, without a burst of its own.
@@ -68,7 +82,14 @@ impl Default for Limits {
             register_by_ip: default_rate(30, hour),
             email_by_address: default_rate(5, hour),
             email_by_ip: default_rate(30, hour),
+            email_by_account: default_rate(20, hour),
+            sms_by_number: [default_rate(3, hour), default_rate(10, day)].concat(),
+            sms_by_ip: default_rate(10, hour),
+            sms_by_account: default_rate(5, day),
+            sms_by_prefix: default_rate(20, hour),
+            sms_by_country: default_rate(200, day),
             wrong_tokens_by_ip: default_rate(60, hour),
+            wrong_codes_by_number: default_rate(20, day),
             unbinds_by_ip: default_rate(60, hour),
             lookups_by_account: default_rate(10_000, day),
             lookups_by_ip: default_rate(100, day),
@@ -94,10 +115,21 @@ impl Limits {
             register_by_ip: section.value("register_by_ip", default.register_by_ip, rates),
             email_by_address: section.value("email_by_address", default.email_by_address, rates),
             email_by_ip: section.value("email_by_ip", default.email_by_ip, rates),
+            email_by_account: section.value("email_by_account", default.email_by_account, rates),
+            sms_by_number: section.value("sms_by_number", default.sms_by_number, plain_rates),
+            sms_by_ip: section.value("sms_by_ip", default.sms_by_ip, rates),
+            sms_by_account: section.value("sms_by_account", default.sms_by_account, rates),
+            sms_by_prefix: section.value("sms_by_prefix", default.sms_by_prefix, rates),
+            sms_by_country: section.value("sms_by_country", default.sms_by_country, rates),
             wrong_tokens_by_ip: section.value(
                 "wrong_tokens_by_ip",
                 default.wrong_tokens_by_ip,
                 rates,
+            ),
+            wrong_codes_by_number: section.value(
+                "wrong_codes_by_number",
+                default.wrong_codes_by_number,
+                only_rate,
             ),
             unbinds_by_ip: section.value("unbinds_by_ip", default.unbinds_by_ip, rates),
             lookups_by_account: section.value(
@@ -129,10 +161,20 @@ fn rates(value: &Value) -> Result<Vec<Rate>, Invalid> {
     }
 }
 
+/// Rates whose counts come within their times.
+fn plain_rates(value: &Value) -> Result<Vec<Rate>, Invalid> {
+    const EXPECTED: Invalid = Invalid::expecting(
+        "a rate without a burst such as \"20/d\", a list of such rates, or \"off\"",
+    );
+    let rates = rates(value).map_err(|_| EXPECTED)?;
+    let has_burst = rates.iter().any(|rate| rate.burst != rate.count);
+    (!has_burst).then_some(rates).ok_or(EXPECTED)
+}
+
 /// One rate whose count comes within its time, or none.
 fn only_rate(value: &Value) -> Result<Vec<Rate>, Invalid> {
     const EXPECTED: Invalid =
-        Invalid::expecting("one rate without a burst such as \"10000/d\", or \"off\"");
+        Invalid::expecting("one rate without a burst such as \"20/d\", or \"off\"");
     match value.as_str() {
         Some("off") => Ok(Vec::new()),
         text => text

@@ -2,59 +2,38 @@
 //!
 //! <https://spec.matrix.org/v1.19/identity-service-api/#email-associations>
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrCode};
-use super::pages;
+use super::pages::Shown;
 use super::params::{FromParams, Params, Refused};
 use super::peer::Peer;
 use super::state::State;
-use crate::services::validation::{EmailTokenRequest, Validation};
+use super::validation::{Common, Submission, follow};
+use crate::services::validation::Validation;
 use crate::templates::Templates;
-use crate::types::{ClientSecret, Email, Invalid, Medium, NextLink, Sid, Token};
+use crate::types::{Email, Invalid, Medium, Token};
 
 /// The body of `requestToken`.
 pub struct RequestToken {
-    client_secret: ClientSecret,
     email: Email,
-    send_attempt: u64,
-    next_link: Option<NextLink>,
-    brand: Option<String>,
+    common: Common,
 }
 
 impl FromParams for RequestToken {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
-        let client_secret = params.required("client_secret", ClientSecret::parse);
         let text = params.required("email", |text| Ok(text.to_owned()));
-        let send_attempt = params.required_value("send_attempt", send_attempt);
-        let next_link = params.optional("next_link", NextLink::parse);
-        let brand = params.optional("brand", |text| Ok(text.to_owned()));
+        let common = Common::from_params(params);
         let email = Email::parse(&text?).map_err(|invalid| {
             let message = format!("`email` must be {}.", invalid.expected());
             params.fail(ApiError::bad_request(ErrCode::InvalidEmail, message))
         });
         Ok(Self {
-            client_secret: client_secret?,
             email: email?,
-            send_attempt: send_attempt?,
-            next_link: next_link?,
-            brand: brand?,
+            common: common?,
         })
-    }
-}
-
-/// A whole number, or one in a string as matrix-js-sdk sends it.
-fn send_attempt(value: &Value) -> Result<u64, Invalid> {
-    const EXPECTED: Invalid = Invalid::expecting("a whole number of at least 0");
-    match value {
-        Value::Number(number) => number.as_u64().ok_or(EXPECTED),
-        Value::String(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
-            text.parse().map_err(|_| EXPECTED)
-        }
-        _ => Err(EXPECTED),
     }
 }
 
@@ -67,51 +46,27 @@ fn send_attempt(value: &Value) -> Result<u64, Invalid> {
 /// # Errors
 /// 400 `M_INVALID_EMAIL`, `M_EMAIL_SEND_ERROR`; 429 over a limit.
 pub async fn request_token(
-    _: Caller,
+    caller: Caller,
     validation: web::Data<Validation>,
     templates: web::Data<Templates>,
     peer: Peer,
     http: HttpRequest,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let request: RequestToken = params.read()?;
-    let RequestToken {
-        client_secret,
-        email,
-        send_attempt,
-        next_link,
-        brand,
-    } = request;
-    let language = Some(pages::language(&templates, &http));
-    let request = EmailTokenRequest {
-        email,
-        client_secret,
-        send_attempt,
-        next_link,
-        language,
-        brand,
-    };
-    let sid = validation.request_email_token(request, peer.0).await?;
+    let RequestToken { email, common } = params.read()?;
+    let request = common.in_language(&templates, &http);
+    let sid = validation
+        .request_email_token(email, request, caller.mxid(), peer.0)
+        .await?;
     Ok(HttpResponse::Ok().json(json!({ "sid": sid.as_str() })))
 }
 
-/// The fields of `submitToken`, from a body or a query.
-pub struct SubmitToken {
-    sid: Sid,
-    client_secret: ClientSecret,
-    token: Token,
-}
+/// The fields of `submitToken`.
+pub struct SubmitToken(Submission);
 
 impl FromParams for SubmitToken {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
-        let sid = params.required("sid", Sid::parse);
-        let client_secret = params.required("client_secret", ClientSecret::parse);
-        let token = params.required_value("token", token);
-        Ok(Self {
-            sid: sid?,
-            client_secret: client_secret?,
-            token: token?,
-        })
+        Submission::from_params(params, token).map(Self)
     }
 }
 
@@ -138,16 +93,8 @@ pub async fn submit_token(
     peer: Peer,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let SubmitToken {
-        sid,
-        client_secret,
-        token,
-    } = params.read()?;
-    validation
-        .submit_token(Medium::Email, &sid, &client_secret, &token, peer.0)
-        .await
-        .map_err(|error| ApiError::from(error).with_success(false))?;
-    Ok(HttpResponse::Ok().json(json!({ "success": true })))
+    let SubmitToken(submission) = params.read()?;
+    submission.answer(Medium::Email, &validation, peer.0).await
 }
 
 /// `GET /_matrix/identity/{api/v1,v2}/validate/email/submitToken`
@@ -165,25 +112,8 @@ pub async fn submit_token_by_link(
     http: HttpRequest,
     params: Result<Params, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
-    let shown = pages::Shown::to(&state, &http);
-    let SubmitToken {
-        sid,
-        client_secret,
-        token,
-    } = match params.and_then(Params::read) {
-        Ok(request) => request,
-        Err(error) => return shown.failed(&error),
-    };
-    let submitted = validation
-        .submit_token(Medium::Email, &sid, &client_secret, &token, peer.0)
-        .await;
-    match submitted {
-        Ok(confirmed) => match confirmed.next_link {
-            Some(link) => Ok(HttpResponse::Found()
-                .insert_header((header::LOCATION, link))
-                .finish()),
-            None => shown.verified(None),
-        },
-        Err(error) => shown.failed(&error.into()),
-    }
+    let submission = params.and_then(Params::read);
+    let submission = submission.map(|SubmitToken(submission)| submission);
+    let shown = Shown::to(&state, &http);
+    follow(Medium::Email, submission, &validation, shown, peer.0).await
 }

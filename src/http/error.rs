@@ -15,18 +15,22 @@ use crate::random::RandomError;
 use crate::services::accounts::RegisterError;
 use crate::services::associations::{BindError, LookupError, UnbindError};
 use crate::services::terms::AcceptError;
-use crate::services::validation::ValidationError;
-use crate::services::{FederationError, Outcome, SendError, StoreError};
+use crate::services::validation::{PhoneError, Unserved, ValidationError};
+use crate::services::{FederationError, Outcome, SendError, SmsError, StoreError};
 
 /// The errcodes that this server answers (specification, "Standard error response").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrCode {
     /// The body is not an object.
     BadJson,
+    /// No SMS go to numbers of this country or kind.
+    DestinationRejected,
     /// The mail could not be sent.
     EmailSendError,
     /// Not allowed.
     Forbidden,
+    /// Not a phone number.
+    InvalidAddress,
     /// Not an e-mail address.
     InvalidEmail,
     /// A parameter has a wrong type or value.
@@ -43,6 +47,8 @@ pub enum ErrCode {
     NotJson,
     /// No such session.
     NoValidSession,
+    /// The SMS could not be sent.
+    SendError,
     /// The session came to its end.
     SessionExpired,
     /// The session's token has not been submitted.
@@ -68,8 +74,10 @@ impl ErrCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadJson => "M_BAD_JSON",
+            Self::DestinationRejected => "M_DESTINATION_REJECTED",
             Self::EmailSendError => "M_EMAIL_SEND_ERROR",
             Self::Forbidden => "M_FORBIDDEN",
+            Self::InvalidAddress => "M_INVALID_ADDRESS",
             Self::InvalidEmail => "M_INVALID_EMAIL",
             Self::InvalidParam => "M_INVALID_PARAM",
             Self::InvalidPepper => "M_INVALID_PEPPER",
@@ -78,6 +86,7 @@ impl ErrCode {
             Self::NotFound => "M_NOT_FOUND",
             Self::NotJson => "M_NOT_JSON",
             Self::NoValidSession => "M_NO_VALID_SESSION",
+            Self::SendError => "M_SEND_ERROR",
             Self::SessionExpired => "M_SESSION_EXPIRED",
             Self::SessionNotValidated => "M_SESSION_NOT_VALIDATED",
             Self::TermsNotSigned => "M_TERMS_NOT_SIGNED",
@@ -136,18 +145,24 @@ impl ApiError {
 
     /// A 429.
     pub fn limited(limited: &Limited) -> Self {
+        Self {
+            limit: Some(limited.action),
+            ..Self::too_many("Too many requests; try again later.", limited.retry_after)
+        }
+    }
+
+    fn too_many(message: &'static str, retry_after: Duration) -> Self {
         let mut error = Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             ErrCode::LimitExceeded,
-            "Too many requests; try again later.",
+            message,
         );
-        let millis = limited.retry_after.as_millis().max(1);
+        let millis = retry_after.as_millis().max(1);
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
         error
             .more
             .insert("retry_after_ms".to_owned(), millis.into());
         error.retry_after = Some(millis.div_ceil(1000));
-        error.limit = Some(limited.action);
         error
     }
 
@@ -359,6 +374,7 @@ impl From<ValidationError> for ApiError {
             ),
             ValidationError::Limited(limited) => Self::limited(&limited),
             ValidationError::Send(error) => error.into(),
+            ValidationError::Phone(error) => error.into(),
             ValidationError::Template(error) => Self::internal(error),
             ValidationError::Random(error) => error.into(),
             ValidationError::Store(error) => error.into(),
@@ -390,6 +406,42 @@ impl From<SendError> for ApiError {
             )
             .caused_by(error),
             SendError::Message(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<PhoneError> for ApiError {
+    fn from(error: PhoneError) -> Self {
+        match error {
+            PhoneError::Number(invalid) => Self::bad_request(
+                ErrCode::InvalidAddress,
+                format!("`phone_number` must be {}.", invalid.expected()),
+            ),
+            PhoneError::Unserved(Unserved::Country) => Self::bad_request(
+                ErrCode::DestinationRejected,
+                "This server sends no SMS to numbers of this country.",
+            ),
+            PhoneError::Unserved(Unserved::Kind) => Self::bad_request(
+                ErrCode::DestinationRejected,
+                "This server sends no SMS to numbers of this kind; use that of a mobile phone.",
+            ),
+            PhoneError::Stopped => Self::bad_request(
+                ErrCode::SendError,
+                "The operator of this server has stopped all SMS; try again another day.",
+            ),
+            PhoneError::OverBudget { again_in } => Self::too_many(
+                "This server has sent all the SMS that it sends in a day; try again later.",
+                again_in,
+            ),
+            PhoneError::Send(SmsError::NoTransport) => Self::bad_request(
+                ErrCode::Unrecognized,
+                "This server does not send SMS, so it cannot validate phone numbers.",
+            ),
+            PhoneError::Send(error) => Self::bad_request(
+                ErrCode::SendError,
+                "The SMS for this number could not be sent.",
+            )
+            .caused_by(error),
         }
     }
 }

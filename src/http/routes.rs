@@ -15,7 +15,7 @@ use serde_json::json;
 use super::error::{ApiError, ErrCode};
 use super::state::State;
 use super::{
-    accounts, associations, email, hashed_lookup, keys, lookup, pages, peer, status, terms,
+    accounts, associations, email, hashed_lookup, keys, lookup, msisdn, pages, peer, status, terms,
 };
 use crate::config::V1;
 
@@ -216,6 +216,10 @@ fn table() -> Vec<Endpoint> {
         both(Delegate, TokenAndTerms, post, "/validate/email/requestToken", email::request_token),
         both(Delegate, TokenAndTerms, post, "/validate/email/submitToken", email::submit_token),
         both(Off, Open, get, "/validate/email/submitToken", email::submit_token_by_link),
+        // Phone numbers
+        both(Delegate, TokenAndTerms, post, "/validate/msisdn/requestToken", msisdn::request_token),
+        both(Delegate, TokenAndTerms, post, "/validate/msisdn/submitToken", msisdn::submit_token),
+        both(Off, Open, get, "/validate/msisdn/submitToken", msisdn::submit_token_by_link),
         // Associations
         both(Delegate, TokenAndTerms, get, "/3pid/getValidated3pid", associations::get_validated_3pid),
         both(Full, TokenAndTerms, post, "/3pid/bind", associations::bind),

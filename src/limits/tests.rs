@@ -271,3 +271,49 @@ fn off_is_no_limit() {
         limits.take(Action::EmailByIp, ip("192.0.2.1")).unwrap();
     }
 }
+
+#[test]
+fn several_actions_are_counted_together_or_not_at_all() {
+    let (limits, _) = limits(&[(2, HOUR)]);
+    let address = ThreePid::parse(Medium::Email, "a@b.example").unwrap();
+    let both = |from| {
+        limits.take_all(&[
+            (Action::EmailByIp, ip(from)),
+            (Action::EmailByAddress, Subject::ThreePid(&address)),
+        ])
+    };
+    both("192.0.2.1").unwrap();
+    both("192.0.2.2").unwrap();
+    let refused = both("192.0.2.3").unwrap_err();
+    assert_eq!(refused.action, Action::EmailByAddress);
+    for _ in 0..2 {
+        limits.take(Action::EmailByIp, ip("192.0.2.3")).unwrap();
+    }
+}
+
+#[test]
+fn the_rate_of_the_longest_time_is_left_to_the_store_where_it_has_to_last() {
+    let (limits, _) = limits(&[]);
+    let alice = ThreePid::parse(Medium::Msisdn, "447400123456").unwrap();
+    let day = rate(10, 24 * HOUR);
+    assert_eq!(limits.rate_elsewhere(Action::SmsByNumber), Some(day));
+    for _ in 0..3 {
+        let number = Subject::ThreePid(&alice);
+        limits.take(Action::SmsByNumber, number).unwrap();
+    }
+    let refused = limits.take(Action::SmsByNumber, Subject::ThreePid(&alice));
+    assert_eq!(refused.unwrap_err().retry_after, HOUR / 3);
+
+    assert!(limits.rate_elsewhere(Action::WrongCodesByNumber).is_some());
+    for _ in 0..100 {
+        let number = Subject::ThreePid(&alice);
+        limits.take(Action::WrongCodesByNumber, number).unwrap();
+    }
+    assert_eq!(limits.rate_elsewhere(Action::SmsByPrefix), None);
+    let settings = config::Limits {
+        enabled: false,
+        ..config::Limits::default()
+    };
+    limits.reload(&settings);
+    assert_eq!(limits.rate_elsewhere(Action::SmsByNumber), None);
+}

@@ -4,6 +4,7 @@
 mod keys;
 mod lists;
 mod probe;
+mod sms;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::{Mutex, watch};
 
 pub use self::keys::KeyError;
 pub use self::probe::{Probes, Sighting};
+pub use self::sms::SmsStatus;
 use crate::clock::Clock;
 use crate::random::{Random, RandomError};
 use crate::signing::ServerKeys;
@@ -80,6 +82,11 @@ pub enum AdminRequest {
     },
     /// Bring in another pepper for lookups.
     PepperRotate,
+    /// Send SMS again, or none until further notice.
+    SmsSwitch {
+        /// Whether they are sent.
+        on: bool,
+    },
     /// Erase all that is stored on a person.
     Erase {
         /// Whose.
@@ -163,6 +170,8 @@ pub enum AdminAnswer {
     },
     /// How an awaited request arrived; nothing if it did not, or not yet.
     Probe(Option<Sighting>),
+    /// To [`AdminRequest::SmsSwitch`].
+    Sms(SmsStatus),
 }
 
 /// How far long work has come, in rows of the store.
@@ -191,6 +200,8 @@ pub struct Status {
     pub keys: Vec<KeyInfo>,
     /// Since when the pepper of lookups holds; none before the first start.
     pub pepper_since: Option<Timestamp>,
+    /// Whether SMS are sent, and how many were.
+    pub sms: SmsStatus,
     /// The number of the last change.
     pub changes: u64,
     /// What the journal takes, in bytes.
@@ -271,6 +282,8 @@ pub struct AdminParts {
     pub lifetime: Duration,
     /// How long the previous pepper answers.
     pub pepper_grace: Duration,
+    /// How many SMS are sent in a day.
+    pub sms_budget: u32,
     /// The keys that the server signs with.
     pub keys: Arc<ServerKeys>,
     /// The file of these keys.
@@ -395,6 +408,16 @@ impl Admin {
                 audit(actor, "brought in another pepper");
                 AdminAnswer::Pepper { previous_until }
             }
+            AdminRequest::SmsSwitch { on } => {
+                self.switch_sms(on).await?;
+                let what = if on {
+                    "lets SMS be sent"
+                } else {
+                    "stopped SMS"
+                };
+                audit(actor, what);
+                AdminAnswer::Sms(self.sms()?)
+            }
             AdminRequest::Erase { person } => {
                 let whom = match &person {
                     Person::ThreePid(threepid) => threepid.masked(),
@@ -433,6 +456,7 @@ impl Admin {
                 .store
                 .read(|tx| Ok::<_, StoreError>(tx.peppers()))?
                 .map(|peppers| peppers.since),
+            sms: self.sms()?,
             changes: stats.sequence,
             journal_bytes: stats.journal_bytes,
             snapshot_bytes: stats.snapshot_bytes,

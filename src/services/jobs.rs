@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::storage::tables::Sessions;
+use crate::storage::tables::{Budget, Budgets, Sessions};
 use crate::storage::{Store, StoreError, sessions};
 use crate::types::Sid;
 
@@ -59,6 +59,62 @@ impl SessionSweeper {
                             && record.expires <= horizon
                         {
                             sessions::remove(tx, sid, &record)?;
+                            removed += 1;
+                        }
+                    }
+                    Ok(removed)
+                })
+                .await?;
+        }
+    }
+}
+
+/// Removes budgets whose time is over, and with them the numbers that SMS once went to.
+pub struct BudgetSweeper {
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+impl BudgetSweeper {
+    /// The job over its parts.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Goes through all budgets once, in small steps, and answers how many it removed.
+    ///
+    /// # Errors
+    /// When the store fails; what was removed stays removed.
+    pub async fn run_once(&self) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        let mut after: Option<Budget> = None;
+        loop {
+            let rows = self
+                .store
+                .read(|tx| tx.scan::<Budgets>(&[], after.as_ref(), STEP))?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(removed);
+            };
+            after = Some(last.clone());
+            let now = self.clock.now();
+            let ended: Vec<Budget> = rows
+                .into_iter()
+                .filter(|(_, record)| record.until <= now)
+                .map(|(budget, _)| budget)
+                .collect();
+            if ended.is_empty() {
+                continue;
+            }
+            removed += self
+                .store
+                .write(move |tx| -> Result<usize, StoreError> {
+                    let mut removed = 0;
+                    for budget in &ended {
+                        // One that somebody spends from again has begun anew.
+                        if let Some(record) = tx.get::<Budgets>(budget)?
+                            && record.until <= now
+                        {
+                            tx.delete::<Budgets>(budget)?;
                             removed += 1;
                         }
                     }

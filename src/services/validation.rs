@@ -1,6 +1,8 @@
 //! Proving that a 3PID is one's own: sessions, their messages, and their tokens.
 
 mod attempt;
+mod email;
+mod phone;
 mod plan;
 mod queued;
 
@@ -9,23 +11,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use self::attempt::{Attempt, Outcome};
+pub use self::email::LinkDetails;
+pub use self::phone::{PhoneError, PhoneSettings, Unserved};
+use self::plan::Planned;
 use crate::clock::Clock;
 use crate::limits::{Action, Limited, Limits, Subject};
 use crate::mail::{Mailer, SendError};
-use crate::metrics::{MailOutcome, Metrics, SessionEvent};
+use crate::metrics::{Metrics, SessionEvent};
 use crate::random::{Random, RandomError};
 use crate::signing::ServerSecret;
+use crate::sms::Sms;
 use crate::storage::sessions::{self, Session, ValidatedSession};
 use crate::storage::tables::{SessionRecord, Sessions};
 use crate::storage::{Store, StoreError};
-use crate::templates::{Message, RenderError, Templates};
+use crate::templates::{RenderError, Templates};
 use crate::types::{
-    ClientSecret, ClientSecretHash, Email, Medium, NextLink, ServerName, Sid, ThreePid, Timestamp,
-    Token,
+    ClientSecret, ClientSecretHash, Medium, NextLink, ServerName, Sid, ThreePid, Timestamp, Token,
 };
 
 /// What of the configuration validation needs.
@@ -43,23 +46,41 @@ pub struct ValidationSettings {
     pub email_tries: u32,
     /// Hosts that a `next_link` may lead to; empty: any.
     pub next_link_hosts: Vec<String>,
+    /// What only phone numbers need.
+    pub phone: PhoneSettings,
 }
 
-/// A request for an e-mail with a token.
+/// A request for a message with a token, as far as it is the same for all media.
 #[derive(Debug)]
-pub struct EmailTokenRequest {
-    /// Where the mail goes.
-    pub email: Email,
+pub struct Request {
     /// The client's secret for the session.
     pub client_secret: ClientSecret,
-    /// A mail goes out only if this is higher than before in the session.
+    /// A message goes out only if this is higher than before in the session.
     pub send_attempt: u64,
     /// Where the user goes on after confirming.
     pub next_link: Option<NextLink>,
-    /// The language of the mail and the pages.
+    /// The language of the message and the pages.
     pub language: Option<String>,
-    /// The brand of the mail and the pages.
+    /// The brand of the message and the pages.
     pub brand: Option<String>,
+}
+
+impl Request {
+    /// The session that it asks for.
+    fn session(self, threepid: ThreePid, now: Timestamp, expires: Timestamp) -> SessionRecord {
+        SessionRecord {
+            threepid,
+            client_secret: self.client_secret.hash(),
+            send_attempt: Some(self.send_attempt),
+            wrong_tries: 0,
+            created: now,
+            validated_at: None,
+            expires,
+            next_link: self.next_link.map(|link| link.as_str().to_owned()),
+            language: self.language,
+            brand: self.brand,
+        }
+    }
 }
 
 /// Why validation refused.
@@ -86,8 +107,11 @@ pub enum ValidationError {
     /// The mail could not be handed over.
     #[error("the mail could not be sent")]
     Send(#[from] SendError),
+    /// It is a phone number that gets no SMS, or not now.
+    #[error(transparent)]
+    Phone(#[from] PhoneError),
     /// Our templates failed.
-    #[error("the mail could not be written")]
+    #[error("the message could not be written")]
     Template(#[from] RenderError),
     /// No randomness.
     #[error(transparent)]
@@ -95,17 +119,6 @@ pub enum ValidationError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A session as the confirmation page shows it.
-#[derive(Debug)]
-pub struct LinkDetails {
-    /// What will be confirmed.
-    pub threepid: ThreePid,
-    /// The language of the page.
-    pub language: Option<String>,
-    /// The brand of the page.
-    pub brand: Option<String>,
 }
 
 /// What follows from a right token.
@@ -119,6 +132,7 @@ pub struct Confirmed {
 pub struct Validation {
     store: Store,
     mailer: Mailer,
+    sms: Sms,
     templates: Arc<Templates>,
     limits: Arc<Limits>,
     secret: Arc<ServerSecret>,
@@ -135,9 +149,11 @@ pub struct ValidationParts {
     pub store: Store,
     /// Sends the mails.
     pub mailer: Mailer,
-    /// Writes the mails.
+    /// Sends the SMS.
+    pub sms: Sms,
+    /// Writes both.
     pub templates: Arc<Templates>,
-    /// Counts mails and wrong tokens.
+    /// Counts messages and wrong tokens.
     pub limits: Arc<Limits>,
     /// Tokens are derived from it.
     pub secret: Arc<ServerSecret>,
@@ -145,7 +161,7 @@ pub struct ValidationParts {
     pub clock: Arc<dyn Clock>,
     /// Session ids.
     pub random: Random,
-    /// Counts sessions and mails.
+    /// Counts sessions and messages.
     pub metrics: Arc<Metrics>,
 }
 
@@ -155,6 +171,7 @@ impl Validation {
         let ValidationParts {
             store,
             mailer,
+            sms,
             templates,
             limits,
             secret,
@@ -165,6 +182,7 @@ impl Validation {
         Self {
             store,
             mailer,
+            sms,
             templates,
             limits,
             secret,
@@ -181,67 +199,6 @@ impl Validation {
         self.next_link_hosts.store(Arc::new(hosts));
     }
 
-    /// Finds or makes the session of (e-mail, address, client secret), and sends its mail if `send_attempt` is higher
-    /// than before. Answers the session's id.
-    ///
-    /// # Errors
-    /// When a limit is reached nothing is stored. When the mail is refused, the attempt does not count.
-    pub async fn request_email_token(
-        &self,
-        request: EmailTokenRequest,
-        peer: Option<IpAddr>,
-    ) -> Result<Sid, ValidationError> {
-        let EmailTokenRequest {
-            email,
-            client_secret,
-            send_attempt,
-            next_link,
-            language,
-            brand,
-        } = request;
-        self.check_next_link(next_link.as_ref())?;
-        self.mailer.check(&email)?;
-        let now = self.clock.now();
-        let wanted = SessionRecord {
-            threepid: email.clone().into(),
-            client_secret: client_secret.hash(),
-            send_attempt: Some(send_attempt),
-            wrong_tries: 0,
-            created: now,
-            validated_at: None,
-            expires: now.plus(self.settings.email_lifetime),
-            next_link: next_link.map(|link| link.as_str().to_owned()),
-            language,
-            brand,
-        };
-        let new_sid = self.random.sid()?;
-        if self
-            .store
-            .read(|tx| plan::sends_message(tx, &wanted, now))?
-        {
-            self.take_mail(&wanted.threepid, peer)?;
-        }
-        let planned = self
-            .store
-            .write(move |tx| plan::carry_out(tx, &wanted, &new_sid, now))
-            .await?;
-        if planned.created {
-            self.metrics.session(SessionEvent::Created);
-        }
-        let Some(message) = planned.message else {
-            return Ok(planned.sid);
-        };
-        if let Err(error) = self
-            .send_verification(&planned.sid, &email, &message.record)
-            .await
-        {
-            self.give_attempt_back(planned.sid, send_attempt, message.previous)
-                .await?;
-            return Err(error);
-        }
-        Ok(planned.sid)
-    }
-
     /// The token came together with the client's secret. The right one again is no error.
     ///
     /// # Errors
@@ -256,54 +213,6 @@ impl Validation {
     ) -> Result<Confirmed, ValidationError> {
         self.submit(medium, sid, Some(client_secret.hash()), token, peer)
             .await
-    }
-
-    /// The token came by the mailed link, whose reader does not know the client's secret.
-    ///
-    /// # Errors
-    /// As [`Self::submit_token`].
-    pub async fn submit_link(
-        &self,
-        sid: &Sid,
-        token: &Token,
-        peer: Option<IpAddr>,
-    ) -> Result<Confirmed, ValidationError> {
-        self.submit(Medium::Email, sid, None, token, peer).await
-    }
-
-    /// What the mailed link would confirm. Changes nothing.
-    ///
-    /// # Errors
-    /// As [`Self::submit_token`]; a wrong token counts for the source only.
-    pub fn link_details(
-        &self,
-        sid: &Sid,
-        token: &Token,
-        peer: Option<IpAddr>,
-    ) -> Result<LinkDetails, ValidationError> {
-        self.check_wrong_tokens(peer)?;
-        let record = self.store.read(|tx| tx.get::<Sessions>(sid))?;
-        let record = record
-            .filter(|record| record.threepid.medium() == Medium::Email)
-            .ok_or(ValidationError::NoSession)?;
-        if self.clock.now() >= record.expires {
-            return Err(ValidationError::Expired);
-        }
-        if *token != self.email_token(sid, &record.threepid, record.created) {
-            self.count_wrong_token(peer);
-            return Err(ValidationError::TokenIncorrect);
-        }
-        let SessionRecord {
-            threepid,
-            language,
-            brand,
-            ..
-        } = record;
-        Ok(LinkDetails {
-            threepid,
-            language,
-            brand,
-        })
     }
 
     /// The 3PID that a validated session proves (identity service, `GET 3pid/getValidated3pid`).
@@ -340,7 +249,11 @@ impl Validation {
             self.count_wrong_token(peer);
             return Err(ValidationError::NoSession);
         };
-        let right = *token == self.email_token(sid, &known.threepid, known.created);
+        let right = *token == self.token(sid, &known);
+        let (tries, wrong_codes) = match medium {
+            Medium::Email => (self.settings.email_tries, None),
+            Medium::Msisdn => (self.settings.phone.tries, self.wrong_codes(&known.threepid)),
+        };
         let attempt = Attempt {
             medium,
             sid: sid.clone(),
@@ -348,7 +261,8 @@ impl Validation {
             right,
             now: self.clock.now(),
             lifetime: self.settings.validated_lifetime,
-            tries: self.settings.email_tries,
+            tries,
+            wrong_codes,
         };
         let outcome = self.store.write(move |tx| attempt.carry_out(tx)).await?;
         match outcome {
@@ -364,6 +278,11 @@ impl Validation {
                 })
             }
             Outcome::Expired => Err(ValidationError::Expired),
+            Outcome::TooMany { again_in } => Err(Limited {
+                action: Action::WrongCodesByNumber,
+                retry_after: again_in,
+            }
+            .into()),
             Outcome::NoSession => {
                 self.count_wrong_token(peer);
                 Err(ValidationError::NoSession)
@@ -389,16 +308,6 @@ impl Validation {
         }
     }
 
-    fn take_mail(&self, threepid: &ThreePid, peer: Option<IpAddr>) -> Result<(), Limited> {
-        self.limits
-            .peek(Action::EmailByAddress, Subject::ThreePid(threepid))?;
-        if let Some(ip) = peer {
-            self.limits.take(Action::EmailByIp, Subject::Ip(ip))?;
-        }
-        self.limits
-            .take(Action::EmailByAddress, Subject::ThreePid(threepid))
-    }
-
     fn check_wrong_tokens(&self, peer: Option<IpAddr>) -> Result<(), Limited> {
         match peer {
             Some(ip) => self.limits.peek(Action::WrongTokensByIp, Subject::Ip(ip)),
@@ -413,38 +322,14 @@ impl Validation {
         }
     }
 
-    async fn send_verification(
-        &self,
-        sid: &Sid,
-        email: &Email,
-        record: &SessionRecord,
-    ) -> Result<(), ValidationError> {
-        let token = self.email_token(sid, &record.threepid, record.created);
-        let link = format!(
-            "{}/verify/email?sid={sid}&token={}",
-            self.settings.public_url,
-            token.expose()
-        );
-        let message = Message::Verification {
-            server: &self.settings.server_name,
-            link: &link,
-            lifetime: self.settings.email_lifetime,
-        };
-        let mail = self.templates.render_mail(
-            message,
-            record.language.as_deref(),
-            record.brand.as_deref(),
-        )?;
-        let sent = self.mailer.send(email, mail).await;
-        self.metrics.mail(match &sent {
-            Ok(()) => MailOutcome::Sent,
-            Err(SendError::Temporary(_)) => MailOutcome::Temporary,
-            Err(SendError::Message(_) | SendError::NoTransport) => MailOutcome::Failed,
-            Err(_) => MailOutcome::Refused,
-        });
-        Ok(sent?)
+    /// Counts a session that is new.
+    fn count_created(&self, planned: &Planned) {
+        if planned.created {
+            self.metrics.session(SessionEvent::Created);
+        }
     }
 
+    /// Takes back an attempt whose message did not go out.
     async fn give_attempt_back(
         &self,
         sid: Sid,
@@ -452,30 +337,32 @@ impl Validation {
         previous: Option<u64>,
     ) -> Result<(), StoreError> {
         self.store
-            .write(move |tx| {
-                if let Some(mut record) = tx.get::<Sessions>(&sid)?
-                    && record.send_attempt == Some(failed)
-                {
-                    record.send_attempt = previous;
-                    tx.put::<Sessions>(&sid, &record)?;
-                }
-                Ok(())
-            })
+            .write(move |tx| plan::give_back(tx, &sid, failed, previous))
             .await
     }
 
-    /// The token of an e-mail session: 128 bits derived from the server's secret, so that it need not be stored.
-    fn email_token(&self, sid: &Sid, threepid: &ThreePid, created: Timestamp) -> Token {
-        let derived = self.secret.derive(
-            "email validation token",
-            &[
-                sid.as_str().as_bytes(),
-                threepid.medium().as_str().as_bytes(),
-                threepid.address().as_bytes(),
-                &created.as_millis().to_be_bytes(),
-            ],
-        );
-        let (half, _) = derived.split_at(16);
-        Token::from_derived(&URL_SAFE_NO_PAD.encode(half))
+    /// The token that proves that the messages of a session were received.
+    fn token(&self, sid: &Sid, record: &SessionRecord) -> Token {
+        let (threepid, created) = (&record.threepid, record.created);
+        match threepid.medium() {
+            Medium::Email => self.email_token(sid, threepid, created),
+            Medium::Msisdn => self.code(sid, threepid, created),
+        }
+    }
+
+    fn derive(
+        &self,
+        purpose: &'static str,
+        sid: &Sid,
+        threepid: &ThreePid,
+        created: Timestamp,
+    ) -> [u8; 32] {
+        let parts: [&[u8]; 4] = [
+            sid.as_str().as_bytes(),
+            threepid.medium().as_str().as_bytes(),
+            threepid.address().as_bytes(),
+            &created.as_millis().to_be_bytes(),
+        ];
+        self.secret.derive(purpose, &parts)
     }
 }

@@ -193,22 +193,50 @@ impl<'a> Tx<'a> {
         per: Duration,
         now: Timestamp,
     ) -> Result<Spent, StoreError> {
-        let running = self
-            .get::<Budgets>(budget)?
-            .filter(|record| (record.since..record.until).contains(&now));
+        let running = self.running(budget, now)?;
+        if let Some(no) = exhausted(running, most, now) {
+            return Ok(no);
+        }
         let mut record = running.unwrap_or(BudgetRecord {
             since: now,
             spent: 0,
             until: now.plus(per),
         });
-        if record.spent >= most {
-            return Ok(Spent::No {
-                again_in: record.until.since(now),
-            });
-        }
         record.spent += 1;
         self.put::<Budgets>(budget, &record)?;
         Ok(Spent::Yes)
+    }
+
+    /// Whether [`Self::take`] would spend one now.
+    ///
+    /// # Errors
+    /// When the row is damaged or cannot be read.
+    pub fn can_take(
+        &self,
+        budget: &Budget,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Spent, StoreError> {
+        let running = self.running(budget, now)?;
+        Ok(exhausted(running, most, now).unwrap_or(Spent::Yes))
+    }
+
+    /// How much of a budget is spent now.
+    ///
+    /// # Errors
+    /// When the row is damaged or cannot be read.
+    pub fn spent(&self, budget: &Budget, now: Timestamp) -> Result<u32, StoreError> {
+        let running = self.running(budget, now)?;
+        Ok(running.map_or(0, |record| record.spent))
+    }
+
+    fn running(&self, budget: &Budget, now: Timestamp) -> Result<Option<BudgetRecord>, StoreError> {
+        let record = self.get::<Budgets>(budget)?;
+        // A clock that is set back by more than the budget's own time was wrong before, perhaps by years.
+        let holds = |record: &BudgetRecord| {
+            now < record.until && record.since.since(now) <= record.until.since(record.since)
+        };
+        Ok(record.filter(holds))
     }
 
     /// Gives back one that was taken from a budget, for something that was not done after all.
@@ -231,6 +259,13 @@ impl<'a> Tx<'a> {
         self.own.set(T::ID, key.to_bytes(), None);
         Ok(())
     }
+}
+
+fn exhausted(running: Option<BudgetRecord>, most: u32, now: Timestamp) -> Option<Spent> {
+    let (spent, until) = running.map_or((0, now), |record| (record.spent, record.until));
+    (spent >= most).then(|| Spent::No {
+        again_in: until.since(now),
+    })
 }
 
 pub(super) fn decode_key<T: Table>(bytes: &[u8]) -> Result<T::Key, StoreError> {

@@ -47,8 +47,8 @@ confirm-question = Do you want to confirm that this e-mail address is yours?
 confirm-button = Yes, confirm
 confirm-not-you = If you did not ask for this, close this page. Nothing has happened yet.
 
-verified-title = Address confirmed
-verified-message = Thank you, your e-mail address is confirmed.
+verified-title = Confirmed
+verified-message = Thank you, you have confirmed that this address or phone number is yours.
 verified-continue = Continue
 verified-close = You can close this page and go back to the app where you started.
 

@@ -137,6 +137,12 @@ impl From<Email> for ThreePid {
     }
 }
 
+impl From<Msisdn> for ThreePid {
+    fn from(msisdn: Msisdn) -> Self {
+        Self::Msisdn(msisdn)
+    }
+}
+
 impl From<ThreePid> for (Medium, String) {
     fn from(threepid: ThreePid) -> Self {
         (threepid.medium(), threepid.address().to_owned())

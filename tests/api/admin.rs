@@ -38,6 +38,7 @@ impl Office {
             server_name: name,
             lifetime: Duration::from_hours(1),
             pepper_grace: Duration::from_mins(10),
+            sms_budget: 500,
             keys: Arc::new(ServerKeys::new(key, Vec::new())),
             key_file: folder.path().join("signing.key"),
             secret_file: folder.path().join("secret.key"),

@@ -22,6 +22,7 @@ mod limits;
 mod lookup;
 mod mail;
 mod metrics;
+mod msisdn;
 mod overload;
 mod pages;
 mod peppers;

@@ -12,6 +12,8 @@ use ruma_common::thirdparty::Medium;
 use ruma_common::{OwnedClientSecret, OwnedServerName, OwnedSessionId, OwnedUserId};
 use ruma_identity_service_api::association::email::create_email_validation_session::v2 as request_token;
 use ruma_identity_service_api::association::email::validate_email::v2 as submit_token;
+use ruma_identity_service_api::association::msisdn::create_msisdn_validation_session::v2 as request_code;
+use ruma_identity_service_api::association::msisdn::validate_msisdn::v2 as submit_code;
 use ruma_identity_service_api::association::{
     bind_3pid::v2 as bind, check_3pid_validity::v2 as validity, unbind_3pid::v2 as unbind,
 };
@@ -24,6 +26,7 @@ use ruma_identity_service_api::keys::{
 };
 
 use crate::support::federated::Federated;
+use crate::support::smsbox::SmsBox;
 
 /// Sends a request as ruma writes it, and reads the answer as ruma reads it.
 async fn call<R>(
@@ -120,4 +123,32 @@ async fn ruma_walks_from_registration_to_unbinding() {
     site.get(&token, "account", &[])
         .await
         .refused(401, "M_UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn ruma_proves_a_phone_number() {
+    let smsbox = SmsBox::start().await;
+    let site = Federated::start_with(|config, _| smsbox.serve(&mut config.sms)).await;
+    let answer = call(&site, versions::Request::new(), SendAccessToken::None, ()).await;
+    let supported = answer.as_supported_versions();
+    let path = || Cow::Borrowed(&supported);
+    let token = site.register("alice").await;
+    let secret: OwnedClientSecret = "secret".parse().unwrap();
+    let request = request_code::Request::new(
+        secret.clone(),
+        "GB".to_owned(),
+        "07400 123456".to_owned(),
+        1_u32.into(),
+        None,
+    );
+    let sid: OwnedSessionId = call(&site, request, token.as_str(), path()).await.sid;
+    let code = smsbox.last().token;
+    let request = submit_code::Request::new(sid.clone(), secret.clone(), code);
+    assert!(call(&site, request, token.as_str(), path()).await.success);
+    let request = validity::Request::new(sid, secret);
+    let answer = call(&site, request, token.as_str(), path()).await;
+    assert_eq!(
+        (answer.medium, answer.address.as_str()),
+        (Medium::Msisdn, "447400123456")
+    );
 }

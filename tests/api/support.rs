@@ -9,6 +9,8 @@ pub mod gateway;
 pub mod homeserver;
 pub mod http2;
 pub mod mailbox;
+pub mod phones;
 pub mod proxy;
 pub mod server;
+pub mod smsbox;
 pub mod smtp;

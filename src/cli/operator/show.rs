@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use crate::cli::{CliError, say};
-use crate::services::admin::{AdminAnswer, Erased, KeyInfo, Status};
+use crate::services::admin::{AdminAnswer, Erased, KeyInfo, SmsStatus, Status};
 use crate::types::{KeyState, Timestamp};
 
 /// How answers are printed.
@@ -76,6 +76,7 @@ impl Show {
                     format!("Lookups have a new pepper; the previous one answers until {until}.")
                 })
             }
+            AdminAnswer::Sms(sms) => self.row(sms, || format!("SMS are {}.", sms_text(sms))),
             // Asked for by `bindery doctor` alone, which says in its own words what it means.
             AdminAnswer::Probe(_) => Ok(()),
             AdminAnswer::Keys(keys) => keys
@@ -114,11 +115,26 @@ fn status_text(status: &Status) -> String {
         text.push_str("\npepper        since ");
         text.push_str(&day(since));
     }
+    text.push_str("\nsms           ");
+    text.push_str(&sms_text(&status.sms));
     for key in &status.keys {
         text.push_str("\nkey           ");
         text.push_str(&key_text(key));
     }
     text
+}
+
+fn sms_text(sms: &SmsStatus) -> String {
+    let state = match sms.stopped {
+        Some(since) => format!("off since {}", day(since)),
+        None => "on".to_owned(),
+    };
+    let SmsStatus {
+        spent,
+        daily_budget,
+        ..
+    } = sms;
+    format!("{state}, {spent} of {daily_budget} sent in the last day")
 }
 
 fn key_text(key: &KeyInfo) -> String {

@@ -385,3 +385,32 @@ fn a_server_that_is_public_but_not_set_up_is_advised() {
     let ready = "[server]\nname = \"example.org\"\npublic_url = \"https://id.example.org\"";
     assert_eq!(advice(ready), Vec::<String>::new());
 }
+
+#[test]
+fn limits_that_the_store_counts_have_no_bursts() {
+    let limits = |text: &str| resolve(&format!("[limits]\n{text}\n"), &[]);
+    let config = limits("sms_by_number = [\"1/h\", \"2/d\", \"3/30d\"]").unwrap();
+    assert_eq!(config.limits.sms_by_number.len(), 3);
+    let config = limits("sms_by_number = \"off\"\nwrong_codes_by_number = \"5/d\"").unwrap();
+    assert!(config.limits.sms_by_number.is_empty());
+    assert_eq!(config.limits.wrong_codes_by_number, [rate(5, 24 * 3600)]);
+    for text in [
+        "sms_by_number = { rate = \"3/h\", burst = 9 }",
+        "sms_by_number = [\"3/h\", { rate = \"10/d\", burst = 1 }]",
+        "sms_by_number = []",
+        "wrong_codes_by_number = [\"5/h\", \"20/d\"]",
+        "wrong_codes_by_number = { rate = \"5/h\", burst = 9 }",
+    ] {
+        assert!(limits(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_code_of_six_digits_bears_few_tries() {
+    let config = accepted("[sessions]\nsms_tries = 10\nsms_lifetime = \"5m\"\n");
+    assert_eq!(config.sessions.sms_tries, 10);
+    for tries in [0, 11, 1000] {
+        let complaint = refused(&format!("[sessions]\nsms_tries = {tries}\n"));
+        assert!(complaint.contains("from 1 to 10"), "{complaint}");
+    }
+}

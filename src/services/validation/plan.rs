@@ -1,6 +1,6 @@
 //! What a request for a token does: which session it means, and whether a message goes out.
 
-use crate::storage::tables::SessionRecord;
+use crate::storage::tables::{SessionRecord, Sessions};
 use crate::storage::{StoreError, Tx, sessions};
 use crate::types::{Sid, Timestamp};
 
@@ -66,4 +66,20 @@ pub(super) fn carry_out(
         created,
         message: Some(PlannedMessage { record, previous }),
     })
+}
+
+/// Takes a message back that did not go out, so that the same attempt can be made again.
+pub(super) fn give_back(
+    tx: &mut Tx<'_>,
+    sid: &Sid,
+    failed: u64,
+    previous: Option<u64>,
+) -> Result<(), StoreError> {
+    if let Some(mut record) = tx.get::<Sessions>(sid)?
+        && record.send_attempt == Some(failed)
+    {
+        record.send_attempt = previous;
+        tx.put::<Sessions>(sid, &record)?;
+    }
+    Ok(())
 }

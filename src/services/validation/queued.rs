@@ -6,10 +6,11 @@ use crate::types::{Sid, ThreePid};
 
 impl Validation {
     /// Sends the message of a session that was asked for with this attempt, if it is still wanted: the session waits for its
-    /// token, and no higher attempt has sent another message. Answers whether it was wanted.
+    /// token, no higher attempt has sent another message, and a phone number is still one that gets SMS. Answers whether it
+    /// was wanted.
     ///
     /// # Errors
-    /// When it was not taken.
+    /// When it was not taken, or all SMS are stopped.
     pub async fn send_queued(&self, sid: &Sid, send_attempt: u64) -> Result<bool, ValidationError> {
         let now = self.clock.now();
         let record = self.store.read(|tx| tx.get::<Sessions>(sid))?;
@@ -21,9 +22,12 @@ impl Validation {
         let Some(record) = wanted else {
             return Ok(false);
         };
-        if let ThreePid::Email(email) = &record.threepid {
-            self.send_verification(sid, email, &record).await?;
+        match &record.threepid {
+            ThreePid::Email(email) => {
+                self.send_verification(sid, email, &record).await?;
+                Ok(true)
+            }
+            ThreePid::Msisdn(msisdn) => self.send_queued_code(sid, msisdn, &record).await,
         }
-        Ok(true)
     }
 }

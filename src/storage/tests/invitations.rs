@@ -246,6 +246,11 @@ fn a_budget_is_kept_over_a_restart_and_is_whole_again_in_time() {
     assert_eq!(take(&store, of_one(), start.plus(hour)), Spent::Yes);
     assert_ne!(take(&store, of_one(), start.plus(hour)), Spent::Yes);
     assert_eq!(take(&store, of_one(), start.plus(DAY)), Spent::Yes);
-    // A clock that was set back does not lock anybody out.
+    // A clock that is set back gives nobody more, unless it was wrong by more than the budget's time.
+    assert_eq!(take(&store, of_one(), start.plus(hour)), Spent::Yes);
+    assert_ne!(take(&store, of_one(), start.plus(hour)), Spent::Yes);
+    assert_eq!(take(&store, of_one(), start.plus(400 * DAY)), Spent::Yes);
     assert_eq!(take(&store, of_one(), start), Spent::Yes);
+    assert_eq!(take(&store, of_one(), start), Spent::Yes);
+    assert_ne!(take(&store, of_one(), start), Spent::Yes);
 }

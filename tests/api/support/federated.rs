@@ -33,8 +33,8 @@ impl Federated {
         let server = TestServer::start_with(|config| {
             federate(&mut config.federation, &authority, &dns);
             change(config, &homeserver);
-        })
-        .await;
+        });
+        let server = Box::pin(server).await;
         Self {
             server,
             homeserver,

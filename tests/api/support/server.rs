@@ -10,8 +10,9 @@ use bindery::clock::{Clock as _, ManualClock};
 use bindery::config::{Config, Listen};
 use bindery::federation::Ports;
 use bindery::random::Random;
-use bindery::services::jobs::SessionSweeper;
+use bindery::services::jobs::{BudgetSweeper, SessionSweeper};
 use bindery::services::lookup::Lookup;
+use bindery::services::outbox::Outbox;
 use bindery::types::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -30,7 +31,9 @@ pub struct TestServer {
     pub addresses: Vec<SocketAddr>,
     pub monitoring: Option<Client>,
     pub sweeper: Arc<SessionSweeper>,
+    pub budgets: Arc<BudgetSweeper>,
     pub lookup: Arc<Lookup>,
+    pub outbox: Outbox,
     pub certificates: Option<Arc<Certificates>>,
     pub config: Config,
     reloader: Weak<Reloader>,
@@ -70,7 +73,8 @@ impl TestServer {
         config.keys.secret = folder.path().join("secret.key");
         config.email.directory = folder.path().join("outbox");
         change(&mut config);
-        Self::run(folder, config, Arc::new(ManualClock::at(now))).await
+        // What starts a server holds its whole configuration, more than fits well into each future around it.
+        Box::pin(Self::run(folder, config, Arc::new(ManualClock::at(now)))).await
     }
 
     async fn run(folder: TempDir, config: Config, clock: Arc<ManualClock>) -> Self {
@@ -84,8 +88,10 @@ impl TestServer {
         let addresses = app.addresses().to_vec();
         let monitoring = app.monitoring_addr().map(Client::new);
         let sweeper = app.session_sweeper();
+        let budgets = app.budget_sweeper();
         let reloader = app.reloader();
         let lookup = app.lookup();
+        let outbox = app.outbox();
         let certificates = app.certificates();
         let (stop, stopping) = watch::channel(Stop::No);
         let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
@@ -95,7 +101,9 @@ impl TestServer {
             addresses,
             monitoring,
             sweeper,
+            budgets,
             lookup,
+            outbox,
             certificates,
             config,
             reloader,
@@ -112,14 +120,15 @@ impl TestServer {
             mut running,
             folder,
             sweeper,
+            budgets,
             lookup,
+            outbox,
             ..
         } = self;
         // They hold the store, which is to be opened again.
-        drop((sweeper, lookup));
+        drop((sweeper, budgets, lookup, outbox));
         running.stop.send(Stop::Gracefully).unwrap();
         (&mut running.task).await.unwrap();
-        // What starts a server holds its whole configuration, more than fits well into each future around it.
         Box::pin(Self::run(folder, config, clock)).await
     }
 
