@@ -28,6 +28,8 @@ mod backup;
 #[path = "api/support/dns.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod dns;
+#[path = "process/full_disk.rs"]
+mod full_disk;
 #[path = "api/support/homeserver.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod homeserver;

@@ -127,6 +127,7 @@ pub(super) const SMALL: Options = Options {
         merge_least: 8 << 10,
         merge_most: 64 << 10,
         reserve: 1 << 20,
+        index_spare: 8 << 20,
     },
     rebuild: false,
 };
@@ -138,6 +139,7 @@ pub(super) const QUIET: Options = Options {
         merge_least: u64::MAX,
         merge_most: u64::MAX,
         reserve: 1 << 20,
+        index_spare: 8 << 20,
     },
     rebuild: false,
 };
