@@ -37,6 +37,8 @@ mod homeserver;
 mod logs;
 #[path = "process/operator.rs"]
 mod operator;
+#[path = "process/peppers.rs"]
+mod peppers;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
