@@ -30,6 +30,8 @@ mod backup;
 mod dns;
 #[path = "process/doctor.rs"]
 mod doctor;
+#[path = "process/full_disk.rs"]
+mod full_disk;
 #[path = "api/support/gateway.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod gateway;
@@ -46,6 +48,8 @@ mod mistakes;
 mod operator;
 #[path = "process/package.rs"]
 mod package;
+#[path = "process/peppers.rs"]
+mod peppers;
 #[path = "process/phones.rs"]
 mod phones;
 #[path = "process/rename.rs"]

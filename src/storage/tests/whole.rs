@@ -22,7 +22,9 @@ use super::super::{
 use super::disk::TestDisk;
 use super::invitations::{invitation, invited};
 use super::model::{self, Model, QUIET, SMALL};
-use crate::types::{AccessTokenHash, ClientSecret, RecordId, Sid, Timestamp, UserId};
+use crate::types::{
+    AccessTokenHash, ClientSecret, Medium, RecordId, Sid, ThreePid, Timestamp, UserId,
+};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -375,6 +377,54 @@ async fn compaction_leaves_the_rows_and_takes_the_space() {
 }
 
 #[tokio::test]
+async fn an_index_that_takes_too_much_for_its_rows_is_made_anew_at_the_start_and_only_then() {
+    use std::os::unix::fs::MetadataExt as _;
+    const ROWS: u32 = 4000;
+    let root = TempDir::new().unwrap();
+    let options = Options {
+        sizes: Sizes {
+            index_spare: 1 << 20,
+            ..QUIET.sizes
+        },
+        ..QUIET
+    };
+    let open = || model::open(root.path(), &TestDisk::over(root.path()), options).unwrap();
+    let file = || fs::metadata(root.path().join("index/db")).unwrap().ino();
+    let store = open();
+    let key = |row: u32| Sid::parse(&format!("{row:0>200}")).unwrap();
+    store
+        .write(move |tx| (0..ROWS).try_for_each(|row| tx.put::<Sessions>(&key(row), &session(1))))
+        .await
+        .unwrap();
+    store
+        .write(|tx| model::write(tx, &vec![(1, Some(1)), (2, Some(2))]))
+        .await
+        .unwrap();
+    assert!(store.close(PATIENCE));
+    let full = file();
+    // As long as the rows are there, it takes what it takes.
+    let store = open();
+    assert_eq!(file(), full);
+    store
+        .write(move |tx| (0..ROWS).try_for_each(|row| tx.delete::<Sessions>(&key(row))))
+        .await
+        .unwrap();
+    let (expected, before) = (model::content(&store), store.stats().unwrap().index_bytes);
+    assert!(before > options.sizes.index_spare, "{before}");
+    assert!(store.close(PATIENCE));
+
+    let store = open();
+    assert_eq!(model::content(&store), expected);
+    let after = store.stats().unwrap().index_bytes;
+    assert!(after <= options.sizes.index_spare, "{before} {after}");
+    assert!(store.close(PATIENCE));
+    let small = file();
+    assert_ne!(small, full);
+    let store = open();
+    assert_eq!((file(), model::content(&store)), (small, expected));
+}
+
+#[tokio::test]
 async fn under_steady_rebinding_the_files_stay_small() {
     let root = TempDir::new().unwrap();
     let disk = TestDisk::over(root.path());
@@ -440,8 +490,13 @@ async fn every_day_has_a_snapshot_until_nothing_deleted_is_left() {
     for day in 0..4 {
         for sequence in snapshots() {
             let file = fs::File::open(Layout::new(root.path()).snapshot(sequence)).unwrap();
-            let old = std::time::UNIX_EPOCH + Duration::from_hours(24);
-            file.set_modified(old).unwrap();
+            let day_length = Duration::from_hours(24);
+            // Old, or made while the clock was years ahead.
+            let made = match day {
+                1 => std::time::SystemTime::now() + day_length * 1000,
+                _ => std::time::UNIX_EPOCH + day_length,
+            };
+            file.set_modified(made).unwrap();
         }
         let store = model::open(root.path(), &disk, options).unwrap();
         // At the start it is looked whether a snapshot is due; a backup is made after that.
@@ -454,6 +509,40 @@ async fn every_day_has_a_snapshot_until_nothing_deleted_is_left() {
     assert!(stands_in_journal(root.path(), b"user2@example.org"));
     assert_ne!(seen[0], seen[1]);
     assert_eq!(seen[2], seen[3], "when nothing changes, nothing is made");
+}
+
+#[test]
+fn an_address_that_later_rules_refuse_is_no_damage() {
+    let root = TempDir::new().unwrap();
+    let store = model::reopen_real(root.path());
+    let address = "someone@b\u{378}.example";
+    assert!(ThreePid::parse(Medium::Email, address).is_err());
+    let threepid = ThreePid::stored(Medium::Email, address).unwrap();
+    let of = threepid.clone();
+    store
+        .write_blocking(move |tx| -> Result<(), StoreError> {
+            let record = SessionRecord {
+                threepid: of.clone(),
+                ..session(1)
+            };
+            tx.put::<Sessions>(&Sid::parse("of-it").unwrap(), &record)?;
+            associations::put(tx, &of, &model::record(1))
+        })
+        .unwrap();
+    assert!(store.close(PATIENCE));
+    // By the rows of the index, and by those of the journal.
+    for lost in [false, true] {
+        if lost {
+            fs::remove_dir_all(root.path().join("index")).unwrap();
+        }
+        let store = model::reopen_real(root.path());
+        let found = store.read(|tx| tx.get::<Associations>(&threepid)).unwrap();
+        assert_eq!(found, Some(model::record(1)));
+        let of = Sid::parse("of-it").unwrap();
+        let found = store.read(|tx| tx.get::<Sessions>(&of)).unwrap();
+        assert_eq!(found.unwrap().threepid, threepid);
+        assert!(store.close(PATIENCE));
+    }
 }
 
 #[test]
