@@ -45,7 +45,7 @@ impl Attempt {
         let Some(record) = record else {
             return Ok(Outcome::NoSession);
         };
-        Ok(match Session::at(self.sid.clone(), record, self.now) {
+        Ok(match Session::at(&self.sid, record, self.now) {
             Session::Expired => Outcome::Expired,
             Session::Validated(session) if self.right => Outcome::Validated {
                 session,
