@@ -201,7 +201,8 @@ impl Body {
     /// Reads an object of JSON that has exactly the fields of `T`, without a copy. Any other body is none, and its
     /// [`Self::params`] say what is wrong with it, if anything is.
     pub fn exactly<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
-        let is_json = body_form(version(&self.request), self.request.content_type()) == BodyForm::Json;
+        let is_json =
+            body_form(version(&self.request), self.request.content_type()) == BodyForm::Json;
         is_json.then(|| serde_json::from_slice(&self.bytes).ok())?
     }
 

@@ -145,9 +145,9 @@ impl FromRequest for Peer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let state = request.app_data::<web::Data<State>>();
-        ready(Ok(Self(state.and_then(|state| {
-            Origin::of(request, state).counted()
-        }))))
+        ready(Ok(Self(
+            state.and_then(|state| Origin::of(request, state).counted()),
+        )))
     }
 }
 

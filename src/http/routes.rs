@@ -16,9 +16,7 @@ use serde_json::json;
 use super::error::{ApiError, ErrCode};
 use super::peer::Origin;
 use super::state::State;
-use super::{
-    accounts, associations, email, hashed_lookup, keys, lookup, pages, status, terms,
-};
+use super::{accounts, associations, email, hashed_lookup, keys, lookup, pages, status, terms};
 use crate::config::V1;
 
 /// Which version of the API a route belongs to. It decides who may call and how a body may look.

@@ -119,10 +119,7 @@ impl LookupTables {
             .find(|of| of.pepper == *pepper)
             .ok_or_else(|| StoreError::unavailable("the table of hashes is not built"))?;
         // In passes, so that the processor waits for many places in memory at once and not for one after the other.
-        let hashed = hashes.iter();
-        let places: Vec<Option<u32>> = hashed
-            .map(|hash| table.table.get(hash.as_ref()?))
-            .collect();
+        let places = table.table.get_many(hashes);
         let holding = |binding: &&Binding| now < binding.not_after;
         let bound: Vec<Option<&Binding>> = places
             .into_iter()

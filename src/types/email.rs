@@ -120,8 +120,7 @@ fn place_in_plain(text: &str) -> Option<usize> {
         only_letters = matches!(byte, b'@' | b'.') || only_letters && byte.is_ascii_lowercase();
     }
     let is_short = |at: &usize| *at <= MAX_PART && text.len() - *at <= MAX_PART;
-    at.filter(is_short)
-        .filter(|_| only_letters && !after_sign)
+    at.filter(is_short).filter(|_| only_letters && !after_sign)
 }
 
 /// NFC.
