@@ -53,7 +53,7 @@ pub async fn get_validated_3pid(
             ValidationError::NoSession => ApiError::no_session_404(),
             other => other.into(),
         })?;
-    Ok(HttpResponse::Ok().json(Validated {
+    Ok(HttpResponse::Ok().json(Proved {
         medium: session.threepid.medium(),
         address: session.threepid.address(),
         validated_at: session.validated_at,
@@ -62,7 +62,7 @@ pub async fn get_validated_3pid(
 
 /// The answer of `getValidated3pid`.
 #[derive(Serialize)]
-struct Validated<'a> {
+struct Proved<'a> {
     medium: Medium,
     address: &'a str,
     validated_at: Timestamp,

@@ -108,12 +108,11 @@ pub async fn lookup(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let copied: CopiedLookup;
-    let request = match body.exactly() {
-        Some(request) => request,
-        None => {
-            copied = body.params()?.read()?;
-            copied.borrowed()
-        }
+    let request = if let Some(request) = body.exactly() {
+        request
+    } else {
+        copied = body.params()?.read()?;
+        copied.borrowed()
     };
     let HashedLookup {
         addresses,

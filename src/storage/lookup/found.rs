@@ -20,15 +20,19 @@ impl Found {
     }
 }
 
+/// The length of a user ID, more or less.
+const USUAL: usize = 32;
+
 impl<T: Borrow<str>> FromIterator<Option<T>> for Found {
     fn from_iter<I: IntoIterator<Item = Option<T>>>(users: I) -> Self {
-        let mut text = String::new();
+        let users = users.into_iter();
+        let mut text = String::with_capacity(USUAL * users.size_hint().0);
         let mut push = |user: T| {
             let start = text.len();
             text.push_str(user.borrow());
             start..text.len()
         };
-        let places = users.into_iter().map(|user| user.map(&mut push)).collect();
+        let places = users.map(|user| user.map(&mut push)).collect();
         Self { text, places }
     }
 }

@@ -307,16 +307,13 @@ mod tests {
             };
             let (mut part, mut model) = (Part::default(), HashMap::new());
             for (number, place) in steps {
-                match place {
-                    Some(place) => {
-                        let place = u32::from(place);
-                        part.set(Slot { half: half(number), place });
-                        model.insert(number, place);
-                    }
-                    None => {
-                        part.remove(&half(number));
-                        model.remove(&number);
-                    }
+                if let Some(place) = place.map(u32::from) {
+                    let half = half(number);
+                    part.set(Slot { half, place });
+                    model.insert(number, place);
+                } else {
+                    part.remove(&half(number));
+                    model.remove(&number);
                 }
                 prop_assert_eq!(part.used, model.len());
                 for number in 0..40 {

@@ -33,8 +33,8 @@ fn is_dot_atom(text: &str) -> bool {
 /// `a%b.example` at a domain of its own for `a@b.example`. Beyond ASCII, what can be seen.
 fn is_atom_char(c: char) -> bool {
     match c {
-        '#' | '$' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' => true,
-        '?' | '^' | '_' | '`' | '{' | '|' | '}' | '~' => true,
+        '#' | '$' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' | '?' | '^' | '_' | '`' | '{'
+        | '|' | '}' | '~' => true,
         c if c.is_ascii() => c.is_ascii_alphanumeric(),
         c => is_visible(c),
     }
