@@ -47,14 +47,15 @@ impl Binding {
     }
 }
 
-/// Half of a hash, which is as good as the whole: for two addresses to share 128 bits by chance is out of the question,
-/// and who makes two of their own share them needs 2^64 tries to gain nothing.
-type Half = [u8; 16];
+/// The end of a hash, which is as good as the whole: for two addresses to share 96 bits by chance is out of the question,
+/// to hit one of a million others takes 2^76 tries, and who makes two of their own share them gains nothing. With its
+/// place it takes 16 bytes, so that no slot lies in two lines of the processor's cache.
+type End = [u8; 12];
 
 /// A hash and its place among the bindings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Slot {
-    half: Half,
+    end: End,
     place: u32,
 }
 
@@ -63,7 +64,7 @@ const NOWHERE: u32 = u32::MAX;
 
 impl Slot {
     const FREE: Self = Self {
-        half: [0; 16],
+        end: [0; 12],
         place: NOWHERE,
     };
 
@@ -83,8 +84,8 @@ impl Default for HashTable {
 
 impl HashTable {
     pub(super) fn get(&self, hash: &LookupHash) -> Option<u32> {
-        let (part, half) = split(hash);
-        self.0.get(part)?.get(&half)
+        let (part, end) = split(hash);
+        self.0.get(part)?.get(&end)
     }
 
     /// The places of many hashes, in their order.
@@ -92,9 +93,9 @@ impl HashTable {
         // First only the slots where the hashes would stand if they were alone. None of these reads waits for another
         // one, so that the processor waits for many places in memory at once.
         let first = |hash: &LookupHash| {
-            let (part, half) = split(hash);
+            let (part, end) = split(hash);
             let part = self.0.get(part)?;
-            part.slots.get(part.first(&half)).copied()
+            part.slots.get(part.first(&end)).copied()
         };
         let firsts: Vec<Slot> = hashes
             .iter()
@@ -102,7 +103,7 @@ impl HashTable {
             .collect();
         let place = |(hash, first): (&Option<LookupHash>, Slot)| {
             let hash = hash.as_ref().filter(|_| !first.is_free())?;
-            if first.half == split(hash).1 {
+            if first.end == split(hash).1 {
                 return Some(first.place);
             }
             self.get(hash)
@@ -111,16 +112,16 @@ impl HashTable {
     }
 
     pub(super) fn set(&mut self, hash: &LookupHash, place: u32) {
-        let (part, half) = split(hash);
+        let (part, end) = split(hash);
         if let Some(part) = self.0.get_mut(part) {
-            part.set(Slot { half, place });
+            part.set(Slot { end, place });
         }
     }
 
     pub(super) fn remove(&mut self, hash: &LookupHash) {
-        let (part, half) = split(hash);
+        let (part, end) = split(hash);
         if let Some(part) = self.0.get_mut(part) {
-            part.remove(&half);
+            part.remove(&end);
         }
     }
 
@@ -132,11 +133,11 @@ impl HashTable {
     }
 }
 
-/// The part of the table, and the half that is kept there.
-fn split(hash: &LookupHash) -> (usize, Half) {
+/// The part of the table, and the end that is kept there.
+fn split(hash: &LookupHash) -> (usize, End) {
     let [first, ..] = hash.as_bytes();
-    let half = hash.as_bytes().last_chunk().copied().unwrap_or_default();
-    (usize::from(*first), half)
+    let end = hash.as_bytes().last_chunk().copied().unwrap_or_default();
+    (usize::from(*first), end)
 }
 
 /// A part of a table. A hash stands in the slot that its own end names, or in the next one that was free, and there is no
@@ -150,8 +151,8 @@ struct Part {
 
 impl Part {
     /// Where the search for a hash begins. What is hashed is a hash already.
-    fn first(&self, half: &Half) -> usize {
-        let [.., a, b, c, d] = half;
+    fn first(&self, end: &End) -> usize {
+        let [.., a, b, c, d] = end;
         let end = u32::from_le_bytes([*a, *b, *c, *d]);
         usize::try_from(end).unwrap_or_default() & self.mask()
     }
@@ -161,25 +162,25 @@ impl Part {
     }
 
     /// Where a hash stands, or else the free slot where it would be put; none in a part without slots.
-    fn find(&self, half: &Half) -> Option<(usize, Slot)> {
-        let mut at = self.first(half);
+    fn find(&self, end: &End) -> Option<(usize, Slot)> {
+        let mut at = self.first(end);
         loop {
             let slot = *self.slots.get(at)?;
-            if slot.is_free() || slot.half == *half {
+            if slot.is_free() || slot.end == *end {
                 return Some((at, slot));
             }
             at = (at + 1) & self.mask();
         }
     }
 
-    fn get(&self, half: &Half) -> Option<u32> {
-        let (_, slot) = self.find(half)?;
+    fn get(&self, end: &End) -> Option<u32> {
+        let (_, slot) = self.find(end)?;
         (!slot.is_free()).then_some(slot.place)
     }
 
     fn set(&mut self, slot: Slot) {
         self.reserve(self.used + 1);
-        let found = self.find(&slot.half);
+        let found = self.find(&slot.end);
         if let Some((at, before)) = found
             && let Some(place) = self.slots.get_mut(at)
         {
@@ -188,8 +189,8 @@ impl Part {
         }
     }
 
-    fn remove(&mut self, half: &Half) {
-        let Some((mut hole, _)) = self.find(half).filter(|(_, slot)| !slot.is_free()) else {
+    fn remove(&mut self, end: &End) {
+        let Some((mut hole, _)) = self.find(end).filter(|(_, slot)| !slot.is_free()) else {
             return;
         };
         self.used -= 1;
@@ -200,7 +201,7 @@ impl Part {
             at = (at + 1) & mask;
             let next = self.slots.get(at).copied().unwrap_or(Slot::FREE);
             let is_movable = next.is_free() || {
-                let first = self.first(&next.half);
+                let first = self.first(&next.end);
                 at.wrapping_sub(first) & mask >= at.wrapping_sub(hole) & mask
             };
             if is_movable && let Some(slot) = self.slots.get_mut(hole) {
@@ -300,24 +301,24 @@ mod tests {
         /// Few hashes that begin at few slots, so that they stand in each other's way.
         #[test]
         fn a_part_is_a_map(steps in prop::collection::vec((0..40_u8, any::<Option<u8>>()), 0..200)) {
-            let half = |number: u8| {
-                let mut half = [number; 16];
-                half[12..].copy_from_slice(&u32::from(number % 11 * 3).to_le_bytes());
-                half
+            let end = |number: u8| {
+                let mut end = [number; 12];
+                end[8..].copy_from_slice(&u32::from(number % 11 * 3).to_le_bytes());
+                end
             };
             let (mut part, mut model) = (Part::default(), HashMap::new());
             for (number, place) in steps {
                 if let Some(place) = place.map(u32::from) {
-                    let half = half(number);
-                    part.set(Slot { half, place });
+                    let end = end(number);
+                    part.set(Slot { end, place });
                     model.insert(number, place);
                 } else {
-                    part.remove(&half(number));
+                    part.remove(&end(number));
                     model.remove(&number);
                 }
                 prop_assert_eq!(part.used, model.len());
                 for number in 0..40 {
-                    prop_assert_eq!(part.get(&half(number)), model.get(&number).copied());
+                    prop_assert_eq!(part.get(&end(number)), model.get(&number).copied());
                 }
             }
         }
