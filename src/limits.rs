@@ -299,12 +299,16 @@ impl Limits {
     ///
     /// # Errors
     /// When they are too many; none of them was counted then.
-    pub fn take_lookups(&self, user: &UserId, hashes: &[LookupHash]) -> Result<(), Limited> {
+    pub fn take_lookups<'a>(
+        &self,
+        user: &UserId,
+        hashes: impl Iterator<Item = &'a LookupHash>,
+    ) -> Result<(), Limited> {
         let action = Action::LookupsByAccount;
         let Some(rate) = self.rate_elsewhere(action) else {
             return Ok(());
         };
-        let things = hashes.iter().map(|hash| {
+        let things = hashes.map(|hash| {
             let start = hash.as_bytes().first_chunk();
             start.copied().map_or(0, u64::from_be_bytes)
         });

@@ -352,9 +352,9 @@ impl Metrics {
     }
 
     /// Counts a request as being answered, until what this gives is dropped.
-    pub fn in_flight(&self) -> InFlight {
+    pub fn in_flight(&self) -> InFlight<'_> {
         self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+        InFlight(&self.in_flight)
     }
 
     /// Counts a request that was one too many at once.
@@ -459,9 +459,9 @@ fn reload_outcome(carried_out: bool) -> &'static str {
 }
 
 /// A request that is being answered.
-pub struct InFlight(IntGauge);
+pub struct InFlight<'a>(&'a IntGauge);
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -70,7 +70,7 @@ impl Random {
     pub fn request_id(&self) -> Result<String, RandomError> {
         AHEAD.with_borrow_mut(|ahead| {
             if ahead.is_empty() {
-                let bytes = self.bytes::<{ 16 * 64 }>()?;
+                let bytes = self.bytes::<{ 16 * 256 }>()?;
                 ahead.extend(bytes.as_chunks::<16>().0);
             }
             ahead

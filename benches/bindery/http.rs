@@ -1,7 +1,9 @@
 //! The endpoints that clients wait for, over kept connections.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use bindery::config::Rate;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -9,7 +11,7 @@ use super::data::{self, CLIENT_SECRET};
 use super::load::{self, Load};
 use super::report::{self, Aim, Pair, Unit};
 use super::servers::Server;
-use super::{disk, signing};
+use super::{disk, limits, signing};
 
 const BINDINGS: usize = 10_000;
 const SESSIONS: usize = 10_000;
@@ -18,7 +20,10 @@ const SESSIONS: usize = 10_000;
 const REQUESTS: usize = 5_000;
 
 /// How many connections are kept.
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+const CONNECTIONS: [usize; 3] = [1, MANY, 64];
+
+/// As many as keep one worker busy.
+const MANY: usize = 16;
 
 /// How long one turn takes.
 const TURN: Duration = Duration::from_millis(400);
@@ -43,6 +48,7 @@ pub fn run() {
         ))
     });
     against_bare("getValidated3pid", &server, &validated, None);
+    with_limits(&server, &validated);
 
     let lookup = requests(|number| {
         let address = data::address(number);
@@ -67,6 +73,30 @@ pub fn run() {
         let name = format!("bind, {}", counted(connections));
         report::pair(&name, Unit::PerSecond, pair, Aim::None);
     }
+}
+
+/// What counting takes of a call: a server with limits that nobody reaches, beside one without that would not have to
+/// count a request in its metrics either.
+fn with_limits(without: &Server, requests: &[Vec<u8>]) {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let store = data::open(folder.path());
+    data::fill(&store, 0, SESSIONS);
+    assert!(store.close(Duration::from_secs(30)));
+    let limited = Server::bindery_with(folder.path(), |config| {
+        let endless = Rate::new(NonZeroU32::MAX, Duration::from_secs(1));
+        config.limits.enabled = true;
+        config.limits.requests_by_ip = vec![endless];
+    });
+    let counting = limits::counting_micros();
+    let mut subject = Load::connect(limited.address, MANY, requests);
+    let mut ceiling = Load::connect(without.address, MANY, requests);
+    let pair = Pair::measure(
+        Unit::PerSecond,
+        || subject.run(TURN),
+        || 1.0 / (1.0 / ceiling.run(TURN) - counting / 1e6),
+    );
+    let name = "getValidated3pid, beside no limits and metrics";
+    report::pair(name, Unit::PerSecond, pair, Aim::None);
 }
 
 fn requests(request: impl Fn(usize) -> Vec<u8>) -> Vec<Vec<u8>> {

@@ -41,7 +41,16 @@ pub fn run() {
         },
     );
     report::pair("one check of a limit", Unit::Micros, pair, Aim::AtMost(1.0));
+    report::alone(
+        "counting a request",
+        Unit::Micros,
+        counting_micros(),
+        Aim::AtMost(1.0),
+    );
+}
 
+/// Microseconds that it takes to count an answered request in the metrics.
+pub fn counting_micros() -> f64 {
     let metrics = Metrics::new([]).unwrap();
     let answered = Answered {
         route: "/_matrix/identity/api/v1/3pid/getValidated3pid",
@@ -50,11 +59,5 @@ pub fn run() {
         errcode: "-",
         duration: Duration::from_micros(50),
     };
-    let counting = micros_each(CHECKS, |_| metrics.answered(black_box(answered)));
-    report::alone(
-        "counting a request",
-        Unit::Micros,
-        counting,
-        Aim::AtMost(1.0),
-    );
+    micros_each(CHECKS, |_| metrics.answered(black_box(answered)))
 }

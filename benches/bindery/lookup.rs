@@ -83,31 +83,8 @@ fn sized(place: &Path, bindings: usize) -> Vec<f64> {
     data::bind(&store, before.copied().unwrap_or(0)..bindings);
     assert!(store.close(Duration::from_mins(1)));
     let server = Server::bindery(place);
-    let authorize =
-        |request| load::with_header(request, &format!("authorization: Bearer {TOKEN}\r\n"));
-    let details = authorize(load::get("/_matrix/identity/v2/hash_details"));
-    let details: Value = serde_json::from_slice(&load::answer(server.address, &details)).unwrap();
-    let pepper = Pepper::parse(details["lookup_pepper"].as_str().unwrap()).unwrap();
-    let scattered = data::scattered(bindings);
     let measure = |hashes: &usize| {
-        let requests: Vec<Vec<u8>> = (0..REQUESTS)
-            .map(|number| {
-                // Every other one is bound, and a single one is.
-                let address = |place: usize| match place % 2 {
-                    0 => data::address(scattered(number * hashes + place)),
-                    _ => data::address(bindings + place),
-                };
-                let addresses: Vec<String> = (0..*hashes)
-                    .map(|place| {
-                        base64(LookupHash::of(&address(place), Medium::Email, &pepper).as_bytes())
-                    })
-                    .collect();
-                let body = json!({
-                    "addresses": addresses, "algorithm": "sha256", "pepper": pepper.as_str(),
-                });
-                authorize(load::post("/_matrix/identity/v2/lookup", &body.to_string()))
-            })
-            .collect();
+        let requests = requests(&server, *hashes, bindings);
         let answer = load::answer(server.address, &requests[0]);
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         let found = answer["mappings"].as_object().unwrap().len();
@@ -121,6 +98,31 @@ fn sized(place: &Path, bindings: usize) -> Vec<f64> {
         pair.value
     };
     HASHES.iter().map(measure).collect()
+}
+
+/// Different requests for so many hashes each. Every other hash is bound, and a single one is.
+fn requests(server: &Server, hashes: usize, bindings: usize) -> Vec<Vec<u8>> {
+    let authorize =
+        |request| load::with_header(request, &format!("authorization: Bearer {TOKEN}\r\n"));
+    let details = authorize(load::get("/_matrix/identity/v2/hash_details"));
+    let details: Value = serde_json::from_slice(&load::answer(server.address, &details)).unwrap();
+    let pepper = Pepper::parse(details["lookup_pepper"].as_str().unwrap()).unwrap();
+    let scattered = data::scattered(bindings);
+    let request = |number: usize| {
+        let address = |place: usize| match place % 2 {
+            0 => data::address(scattered(number * hashes + place)),
+            _ => data::address(bindings + place),
+        };
+        let hash = |place| LookupHash::of(&address(place), Medium::Email, &pepper);
+        let addresses: Vec<String> = (0..hashes)
+            .map(|place| base64(hash(place).as_bytes()))
+            .collect();
+        let body = json!({
+            "addresses": addresses, "algorithm": "sha256", "pepper": pepper.as_str(),
+        });
+        authorize(load::post("/_matrix/identity/v2/lookup", &body.to_string()))
+    };
+    (0..REQUESTS).map(request).collect()
 }
 
 /// Unpadded URL-safe base64.
@@ -189,9 +191,9 @@ fn while_serving(store: &Store, pepper: &Pepper, now: Timestamp, work: impl FnOn
     let lookup = |number: usize| {
         let hash = |place| {
             let address = data::address(scattered(number * MANY + place));
-            LookupHash::of(&address, Medium::Email, pepper)
+            Some(LookupHash::of(&address, Medium::Email, pepper))
         };
-        let hashes: Vec<LookupHash> = (0..MANY).map(hash).collect();
+        let hashes: Vec<Option<LookupHash>> = (0..MANY).map(hash).collect();
         let found: Result<_, StoreError> = store.read(|tx| tx.lookup(pepper, &hashes, now));
         black_box(found.unwrap().unwrap());
     };

@@ -40,6 +40,7 @@ impl Server {
         config.keys.file = folder.join("signing.key");
         config.keys.secret = folder.join("secret.key");
         config.email.directory = folder.join("outbox");
+        config.admin.socket = folder.join("admin.sock");
         config.limits.enabled = false;
         change(&mut config);
         Self::start(async move |ready, stopping| {

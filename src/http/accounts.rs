@@ -4,6 +4,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::auth::{Authenticated, AuthenticatedNoTerms, Refusal};
@@ -85,7 +86,15 @@ pub async fn register(
 /// # Errors
 /// 401 without a token; 403 `M_TERMS_NOT_SIGNED` before the terms are accepted, by which clients know that they are to ask.
 pub async fn account(Authenticated(account): Authenticated) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "user_id": account.mxid.as_str() }))
+    HttpResponse::Ok().json(Owner {
+        user_id: account.mxid.as_str(),
+    })
+}
+
+/// The answer of `GET account`.
+#[derive(Serialize)]
+struct Owner<'a> {
+    user_id: &'a str,
 }
 
 /// `POST /_matrix/identity/v2/account/logout`

@@ -4,6 +4,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::auth::Caller;
@@ -13,7 +14,7 @@ use super::peer::Peer;
 use crate::services::SignedRequest;
 use crate::services::associations::{Associations, UnbindError};
 use crate::services::validation::{Validation, ValidationError};
-use crate::types::{ClientSecret, Invalid, Medium, Sid, ThreePid, UserId};
+use crate::types::{ClientSecret, Invalid, Medium, Sid, ThreePid, Timestamp, UserId};
 
 /// The query of `getValidated3pid`.
 pub struct GetValidated {
@@ -52,11 +53,19 @@ pub async fn get_validated_3pid(
             ValidationError::NoSession => ApiError::no_session_404(),
             other => other.into(),
         })?;
-    Ok(HttpResponse::Ok().json(json!({
-        "medium": session.threepid.medium().as_str(),
-        "address": session.threepid.address(),
-        "validated_at": session.validated_at,
-    })))
+    Ok(HttpResponse::Ok().json(Proved {
+        medium: session.threepid.medium(),
+        address: session.threepid.address(),
+        validated_at: session.validated_at,
+    }))
+}
+
+/// The answer of `getValidated3pid`.
+#[derive(Serialize)]
+struct Proved<'a> {
+    medium: Medium,
+    address: &'a str,
+    validated_at: Timestamp,
 }
 
 /// The body of `bind`.

@@ -4,15 +4,15 @@
 //!
 //! <https://spec.matrix.org/v1.19/identity-service-api/#association-lookup>
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth::Authenticated;
 use super::error::{ApiError, ErrCode};
-use super::params::{FromParams, Params, Refused};
+use super::params::{Body, FromParams, Params, Refused};
 use super::state::BodyLimits;
 use crate::services::lookup::{HashedLookupError, Lookup};
 use crate::types::{Invalid, LookupAlgorithm, Pepper};
@@ -41,17 +41,36 @@ pub async fn hash_details(
     })))
 }
 
-/// The body of `lookup`.
-pub struct HashedLookup {
-    /// As they were sent, for they are the keys of the answer.
+/// The body of `lookup`, as it was sent: the addresses are the keys of the answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashedLookup<'a> {
+    #[serde(borrow)]
+    addresses: Vec<&'a str>,
+    algorithm: &'a str,
+    pepper: &'a str,
+}
+
+/// The same of a body that has more in it, or has it in another form.
+pub struct CopiedLookup {
     addresses: Vec<String>,
     algorithm: String,
     pepper: String,
 }
 
-impl FromParams for HashedLookup {
+impl CopiedLookup {
+    fn borrowed(&self) -> HashedLookup<'_> {
+        HashedLookup {
+            addresses: self.addresses.iter().map(String::as_str).collect(),
+            algorithm: &self.algorithm,
+            pepper: &self.pepper,
+        }
+    }
+}
+
+impl FromParams for CopiedLookup {
     fn from_params(params: &mut Params) -> Result<Self, Refused> {
-        let addresses = params.required_owned("addresses", strings);
+        let addresses = params.required_value("addresses", strings);
         let algorithm = params.required("algorithm", |text| Ok(text.to_owned()));
         let pepper = params.required("pepper", |text| Ok(text.to_owned()));
         Ok(Self {
@@ -62,16 +81,15 @@ impl FromParams for HashedLookup {
     }
 }
 
-fn strings(value: Value) -> Result<Vec<String>, Invalid> {
+fn strings(value: &Value) -> Result<Vec<String>, Invalid> {
     const EXPECTED: Invalid = Invalid::expecting("a list of strings");
-    let Value::Array(items) = value else {
-        return Err(EXPECTED);
-    };
-    let string = |item| match item {
-        Value::String(text) => Ok(text),
-        _ => Err(EXPECTED),
-    };
-    items.into_iter().map(string).collect()
+    let string = |item: &Value| item.as_str().map(str::to_owned).ok_or(EXPECTED);
+    value
+        .as_array()
+        .ok_or(EXPECTED)?
+        .iter()
+        .map(string)
+        .collect()
 }
 
 /// `POST /_matrix/identity/v2/lookup`
@@ -87,14 +105,21 @@ pub async fn lookup(
     Authenticated(account): Authenticated,
     lookup: web::Data<Lookup>,
     limits: web::Data<BodyLimits>,
-    params: Params,
+    body: Body,
 ) -> Result<HttpResponse, ApiError> {
+    let copied: CopiedLookup;
+    let request = if let Some(request) = body.exactly() {
+        request
+    } else {
+        copied = body.params()?.read()?;
+        copied.borrowed()
+    };
     let HashedLookup {
         addresses,
         algorithm,
         pepper,
-    } = params.read()?;
-    let algorithm = LookupAlgorithm::parse(&algorithm)
+    } = request;
+    let algorithm = LookupAlgorithm::parse(algorithm)
         .ok()
         .filter(|algorithm| lookup.serves(*algorithm))
         .ok_or_else(|| {
@@ -109,27 +134,27 @@ pub async fn lookup(
         .with("algorithm", algorithm.as_str())
         .with("lookup_pepper", right.as_str())
     };
-    let Ok(pepper) = Pepper::parse(&pepper) else {
+    let Ok(pepper) = Pepper::parse(pepper) else {
         return Err(invalid_pepper(&lookup.hash_details()?.pepper));
     };
-    let asked: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let found = lookup
-        .lookup(&account.mxid, algorithm, &pepper, &asked)
+        .lookup(&account.mxid, algorithm, &pepper, &addresses)
         .map_err(|error| match error {
             HashedLookupError::InvalidPepper(right) => invalid_pepper(&right),
             HashedLookupError::Limited(limited) => ApiError::limited(&limited),
             HashedLookupError::Store(error) => error.into(),
         })?;
-    let mappings: BTreeMap<&str, &str> = asked
-        .iter()
-        .zip(&found)
-        .filter_map(|(asked, mxid)| Some((*asked, Arc::as_ref(mxid.as_ref()?))))
-        .collect();
+    let mut mappings = HashMap::with_capacity(addresses.len());
+    for (asked, mxid) in addresses.into_iter().zip(found.iter()) {
+        if let Some(mxid) = mxid {
+            mappings.insert(asked, mxid);
+        }
+    }
     Ok(HttpResponse::Ok().json(Mappings { mappings }))
 }
 
 /// The answer of `lookup`.
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct Mappings<'a> {
-    mappings: BTreeMap<&'a str, &'a str>,
+    mappings: HashMap<&'a str, &'a str>,
 }

@@ -8,26 +8,39 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
 use super::error::{ApiError, Report};
-use super::peer;
+use super::peer::{self, Origin};
 use super::routes::{Route, ignore_trailing_slash};
 use super::state::State;
 use crate::limits::{Action, Limited, Subject};
 use crate::metrics::Answered;
 
 /// The headers that let any web client call any endpoint (identity service, "Web browser clients").
-const CORS: [(HeaderName, &str); 5] = [
-    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+static CORS: [(HeaderName, HeaderValue); 5] = [
+    (
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    ),
     (
         header::ACCESS_CONTROL_ALLOW_METHODS,
-        "GET, POST, PUT, DELETE, OPTIONS",
+        HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"),
     ),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "Origin, X-Requested-With, Content-Type, Accept, Authorization",
+        HeaderValue::from_static("Origin, X-Requested-With, Content-Type, Accept, Authorization"),
     ),
-    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After"),
-    (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Retry-After"),
+    ),
+    (
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("86400"),
+    ),
 ];
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Where the line of each request is logged.
 const REQUEST_LOG: &str = "bindery::request";
@@ -50,13 +63,13 @@ pub async fn observe<B: MessageBody + 'static>(
     let log = &state.request_log;
     let started = log.clock.monotonic();
     let id = log.random.request_id().unwrap_or_default();
-    let (client, peer) = peer::find(&request, &log.trust, &state.v1.sources);
-    peer::note_probe(&request, &log.trust, &state.probes);
+    let origin = Origin::of(request.request(), &state);
+    peer::note_probe(request.request(), &state);
     let method = request.method().clone();
 
     let place = state.places.try_acquire();
     let _in_flight = state.metrics.in_flight();
-    let admitted = match (&place, peer.0) {
+    let admitted = match (&place, origin.counted()) {
         (Err(_), _) => {
             state.metrics.overloaded();
             Err(ApiError::overloaded())
@@ -75,14 +88,14 @@ pub async fn observe<B: MessageBody + 'static>(
     let headers = response.headers_mut();
     // One growth of the table in place of three.
     headers.reserve(CORS.len() + 2);
-    for (name, value) in CORS {
-        headers.insert(name, HeaderValue::from_static(value));
+    for (name, value) in &CORS {
+        headers.insert(name.clone(), value.clone());
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
-        headers.insert(HeaderName::from_static("x-request-id"), value);
+        headers.insert(REQUEST_ID.clone(), value);
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
     }
 
     let report = response.response().extensions().get::<Report>().cloned();
@@ -110,7 +123,7 @@ pub async fn observe<B: MessageBody + 'static>(
             id: &id,
             client: log
                 .client_ip
-                .then_some(client)
+                .then_some(origin.address)
                 .flatten()
                 .map(|ip| ip.to_string()),
             method: method.as_str(),

@@ -4,7 +4,7 @@
 //! collected, so that one answer names every missing field.
 
 use std::fmt::Write as _;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use futures_util::StreamExt as _;
+use futures_util::future::Either;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, ErrCode};
@@ -28,6 +30,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How much of a body that is too large is read and thrown away, so that its sender gets to read the answer.
 const DRAINED: usize = 2 * 1024 * 1024;
+
+type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// A request that is read from parameters.
 pub trait FromParams: Sized {
@@ -97,22 +101,6 @@ impl Params {
         parse: impl FnOnce(&Value) -> Result<T, Invalid>,
     ) -> Result<T, Refused> {
         let read = match self.fields.get(name) {
-            None | Some(Value::Null) => return Err(self.miss(name)),
-            Some(value) => parse(value),
-        };
-        read.map_err(|invalid| self.reject(name, invalid))
-    }
-
-    /// As [`Self::required_value`], for a value that is too long to be copied.
-    ///
-    /// # Errors
-    /// When it is missing, `null`, or refused by `parse`.
-    pub fn required_owned<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(Value) -> Result<T, Invalid>,
-    ) -> Result<T, Refused> {
-        let read = match self.fields.remove(name) {
             None | Some(Value::Null) => return Err(self.miss(name)),
             Some(value) => parse(value),
         };
@@ -191,20 +179,58 @@ enum BodyForm {
 
 impl FromRequest for Params {
     type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+    type Future = Either<Ready<Result<Self, ApiError>>, LocalBoxFuture<Result<Self, ApiError>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if request.method() == Method::GET || request.method() == Method::HEAD {
+            let fields = url_encoded(request.query_string().as_bytes());
+            return Either::Left(ready(fields.map(Self::new)));
+        }
+        let body = Body::from_request(request, payload);
+        Either::Right(Box::pin(async move { body.await?.params() }))
+    }
+}
+
+/// The body of a call that may be too long to be taken apart into [`Params`].
+pub struct Body {
+    request: HttpRequest,
+    bytes: Bytes,
+}
+
+impl Body {
+    /// Reads an object of JSON that has exactly the fields of `T`, without a copy. Any other body is none, and its
+    /// [`Self::params`] say what is wrong with it, if anything is.
+    pub fn exactly<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        let is_json =
+            body_form(version(&self.request), self.request.content_type()) == BodyForm::Json;
+        // Checked as a whole, which is faster than string by string.
+        let text = std::str::from_utf8(&self.bytes).ok();
+        text.filter(|_| is_json)
+            .and_then(|text| serde_json::from_str(text).ok())
+    }
+
+    /// The parameters.
+    ///
+    /// # Errors
+    /// 400 for what cannot be read.
+    pub fn params(&self) -> Result<Params, ApiError> {
+        fields(&self.request, &self.bytes).map(Params::new)
+    }
+}
+
+impl FromRequest for Body {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            if request.method() == Method::GET || request.method() == Method::HEAD {
-                return url_encoded(request.query_string().as_bytes()).map(Self::new);
-            }
             let limit = request
                 .app_data::<web::Data<BodyLimits>>()
                 .map_or(0, |limits| limits.for_route(request.app_data::<Route>()));
-            let body = read_body(&request, payload, limit).await?;
-            fields(&request, &body).map(Self::new)
+            let bytes = read_body(&request, payload, limit).await?;
+            Ok(Self { request, bytes })
         })
     }
 }
@@ -212,9 +238,7 @@ impl FromRequest for Params {
 /// The fields of a `POST`: v2 takes a form only by its name, v1 takes JSON only by its name, and v1 looks into the
 /// query for what the body does not have.
 fn fields(request: &HttpRequest, body: &Bytes) -> Result<Map<String, Value>, ApiError> {
-    let version = request
-        .app_data::<Route>()
-        .map_or(Version::V2, Route::version);
+    let version = version(request);
     let form = body_form(version, request.content_type());
     let mut fields = match version {
         Version::V1 => url_encoded(request.query_string().as_bytes())?,
@@ -232,6 +256,11 @@ fn fields(request: &HttpRequest, body: &Bytes) -> Result<Map<String, Value>, Api
     };
     fields.extend(of_body);
     Ok(fields)
+}
+
+fn version(request: &HttpRequest) -> Version {
+    let route = request.app_data::<Route>();
+    route.map_or(Version::V2, Route::version)
 }
 
 fn body_form(version: Version, content_type: &str) -> BodyForm {
@@ -291,11 +320,12 @@ fn is_within_depth(value: &Value, depth: usize) -> bool {
 fn url_encoded(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let not_utf8 =
         || ApiError::bad_request(ErrCode::NotJson, "The parameters are not valid UTF-8.");
-    if std::str::from_utf8(text).is_err() {
-        return Err(not_utf8());
+    let text = std::str::from_utf8(text).map_err(|_| not_utf8())?;
+    if let Some(fields) = not_encoded(text) {
+        return Ok(fields);
     }
     let mut fields = Map::new();
-    for (name, value) in url::form_urlencoded::parse(text) {
+    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
         // The decoder puts this character where bytes are no UTF-8.
         if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
             return Err(not_utf8());
@@ -303,6 +333,20 @@ fn url_encoded(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
         fields.insert(name.into_owned(), Value::String(value.into_owned()));
     }
     Ok(fields)
+}
+
+/// Reads what has nothing in it that would have to be decoded, as most queries; none for all others.
+fn not_encoded(text: &str) -> Option<Map<String, Value>> {
+    let is_plain = |byte: u8| byte.is_ascii() && byte != b'%' && byte != b'+';
+    if !text.bytes().all(is_plain) {
+        return None;
+    }
+    let mut fields = Map::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        fields.insert(name.to_owned(), value.into());
+    }
+    Some(fields)
 }
 
 async fn read_body(
@@ -350,4 +394,21 @@ async fn read_body(
                 "The body took too long to arrive.",
             ))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_not_encoded_is_read_as_if_it_were(text in "([a-c=&?.-]|%61|\\+|é){0,20}") {
+            if let Some(fields) = not_encoded(&text) {
+                let decoded = url::form_urlencoded::parse(text.as_bytes());
+                let decoded = decoded.map(|(name, value)| (name.into_owned(), value.into()));
+                prop_assert_eq!(fields, decoded.collect::<Map<_, Value>>());
+            }
+        }
+    }
 }

@@ -3,16 +3,17 @@
 use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
 
-use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::header::HeaderMap;
-use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{Error, FromRequest, HttpRequest, web};
 use ipnet::IpNet;
 
 use super::routes::Version;
-use crate::services::admin::{Probes, Sighting};
+use super::state::State;
+use crate::services::admin::Sighting;
 
 /// The header that a request carries whose way an operator wants to know.
-const PROBE: &str = "x-bindery-probe";
+static PROBE: HeaderName = HeaderName::from_static("x-bindery-probe");
 
 /// What is kept of an entry of `X-Forwarded-For`, in characters.
 const LONGEST_HOP: usize = 64;
@@ -75,21 +76,20 @@ impl ProxyTrust {
 /// The entries of `X-Forwarded-For`, the last proxy's at the end.
 fn hops(headers: &HeaderMap) -> Vec<&str> {
     headers
-        .get_all("x-forwarded-for")
+        .get_all(header::X_FORWARDED_FOR)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .collect()
 }
 
 /// Keeps how a request arrived, if an operator waits for it.
-pub(super) fn note_probe(request: &ServiceRequest, trust: &ProxyTrust, probes: &Probes) {
-    let nonce = request
-        .headers()
-        .get(PROBE)
-        .and_then(|value| value.to_str().ok());
+pub(super) fn note_probe(request: &HttpRequest, state: &State) {
+    let headers = request.headers();
+    let nonce = headers.get(&PROBE).and_then(|value| value.to_str().ok());
     if let Some(nonce) = nonce {
-        let connection = request.request().peer_addr();
-        probes.arrived(nonce, || trust.sighting(connection, request.headers()));
+        let trust = &state.request_log.trust;
+        let sighting = || trust.sighting(request.peer_addr(), headers);
+        state.probes.arrived(nonce, sighting);
     }
 }
 
@@ -111,32 +111,32 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub Option<IpAddr>);
 
-/// Set on calls of v1 from where the operator expects homeservers.
+/// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
-struct FromV1Source;
-
-/// Whether a call of v1 comes from where the operator expects homeservers.
-pub(super) fn is_v1_source(request: &ServiceRequest) -> bool {
-    request.extensions().contains::<FromV1Source>()
+pub(super) struct Origin {
+    /// The client's address.
+    pub(super) address: Option<IpAddr>,
+    /// Whether it is a call of v1 from where the operator expects homeservers.
+    pub(super) is_v1_source: bool,
 }
 
-/// Finds the client's address, and keeps with the request what limits count it by: nothing for a homeserver that calls
-/// v1 for all of its users.
-pub(super) fn find(
-    request: &ServiceRequest,
-    trust: &ProxyTrust,
-    v1_sources: &[IpNet],
-) -> (Option<IpAddr>, Peer) {
-    let address = trust.client(request.request().peer_addr(), request.headers());
-    let is_v1 = request.path().starts_with(Version::V1.prefix());
-    let is_source =
-        is_v1 && address.is_some_and(|ip| v1_sources.iter().any(|source| source.contains(&ip)));
-    let peer = Peer(address.filter(|_| !is_source));
-    request.extensions_mut().insert(peer);
-    if is_source {
-        request.extensions_mut().insert(FromV1Source);
+impl Origin {
+    pub(super) fn of(request: &HttpRequest, state: &State) -> Self {
+        let trust = &state.request_log.trust;
+        let address = trust.client(request.peer_addr(), request.headers());
+        let expected = |ip| state.v1.sources.iter().any(|source| source.contains(&ip));
+        let is_v1_source =
+            address.is_some_and(expected) && request.path().starts_with(Version::V1.prefix());
+        Self {
+            address,
+            is_v1_source,
+        }
     }
-    (address, peer)
+
+    /// What limits count it by: nothing for a homeserver that calls v1 for all of its users.
+    pub(super) fn counted(&self) -> Option<IpAddr> {
+        self.address.filter(|_| !self.is_v1_source)
+    }
 }
 
 impl FromRequest for Peer {
@@ -144,17 +144,17 @@ impl FromRequest for Peer {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let found = request.extensions().get::<Self>().copied();
-        ready(Ok(found.unwrap_or(Self(
-            request.peer_addr().map(|address| address.ip()),
-        ))))
+        let state = request.app_data::<web::Data<State>>();
+        ready(Ok(Self(
+            state.and_then(|state| Origin::of(request, state).counted()),
+        )))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
 
     fn client(trusted: &[&str], connection: Option<&str>, forwarded: &[&str]) -> Option<String> {
         let networks = trusted
@@ -163,7 +163,7 @@ mod tests {
             .collect();
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            let name = HeaderName::from_static("x-forwarded-for");
+            let name = header::X_FORWARDED_FOR;
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         let connection = connection.map(|address| address.parse().unwrap());

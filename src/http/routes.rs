@@ -5,6 +5,7 @@ use std::future::ready;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::guard::fn_guard;
 use actix_web::http::{Method, StatusCode, Uri, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{
@@ -13,9 +14,10 @@ use actix_web::{
 use serde_json::json;
 
 use super::error::{ApiError, ErrCode};
+use super::peer::Origin;
 use super::state::State;
 use super::{
-    accounts, associations, email, hashed_lookup, keys, lookup, msisdn, pages, peer, status, terms,
+    accounts, associations, email, hashed_lookup, keys, lookup, msisdn, pages, status, terms,
 };
 use crate::config::V1;
 
@@ -112,8 +114,15 @@ where
         guard,
         method: method.clone(),
         path,
-        route: web::method(method.clone()).to(handler),
+        route: route(method).to(handler),
     }]
+}
+
+/// A route for one method. What actix has for this keeps a list of all methods that were tried, for an answer that is not
+/// given here.
+fn route(method: &Method) -> actix_web::Route {
+    let method = method.clone();
+    web::route().guard(fn_guard(move |context| context.head().method == method))
 }
 
 /// A call of v1 alone, which asks nobody who they are.
@@ -251,31 +260,31 @@ pub fn listing() -> Vec<(Version, Method, String, Guard)> {
 
 /// Puts the table, the answers for everything else, and the shared state into an application.
 pub fn configure(app: &mut web::ServiceConfig, state: &State) {
-    let mut resources: BTreeMap<(Version, &'static str), Vec<Endpoint>> = BTreeMap::new();
-    let mut order = Vec::new();
+    let mut versions: BTreeMap<Version, BTreeMap<&'static str, Vec<Endpoint>>> = BTreeMap::new();
     let is_served =
         |endpoint: &Endpoint| endpoint.version != Version::V1 || endpoint.level <= state.v1.level;
     for endpoint in table().into_iter().filter(is_served) {
-        let place = (endpoint.version, endpoint.path);
-        let endpoints = resources.entry(place).or_default();
-        if endpoints.is_empty() {
-            order.push(place);
-        }
-        endpoints.push(endpoint);
+        let paths = versions.entry(endpoint.version).or_default();
+        paths.entry(endpoint.path).or_default().push(endpoint);
     }
-    // Actix tries one route after the other: plain texts cost nothing, patterns do.
-    order.sort_by_key(|(_, path)| path.contains('{'));
-    for (version, path) in order {
-        let endpoints = resources.remove(&(version, path)).unwrap_or_default();
-        let delegated = endpoints
-            .iter()
-            .any(|endpoint| endpoint.level == V1::Delegate);
-        let resource = resource(version, path, endpoints);
-        if version == Version::V1 && state.v1.level == V1::Delegate && delegated {
-            app.service(resource.wrap(from_fn(only_from_v1_sources)));
-        } else {
-            app.service(resource);
+    for (version, paths) in versions {
+        // Actix tries one path after the other: plain texts cost little, patterns do not, and a whole scope is passed
+        // over at once.
+        let (patterns, plain): (Vec<_>, Vec<_>) =
+            paths.into_iter().partition(|(path, _)| path.contains('{'));
+        let mut scope = web::scope(version.prefix());
+        for (path, endpoints) in plain.into_iter().chain(patterns) {
+            let delegated = endpoints
+                .iter()
+                .any(|endpoint| endpoint.level == V1::Delegate);
+            let resource = resource(version, path, endpoints);
+            scope = if version == Version::V1 && state.v1.level == V1::Delegate && delegated {
+                scope.service(resource.wrap(from_fn(only_from_v1_sources)))
+            } else {
+                scope.service(resource)
+            };
         }
+        app.service(scope);
     }
     app.app_data(web::Data::new(state.clone()))
         .app_data(web::Data::new(state.body_limits))
@@ -295,7 +304,10 @@ async fn only_from_v1_sources<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let is_link = request.method() == Method::GET && request.path().contains("/submitToken");
-    if is_link || request.method() == Method::OPTIONS || peer::is_v1_source(&request) {
+    let is_source = request
+        .app_data::<web::Data<State>>()
+        .is_some_and(|state| Origin::of(request.request(), state).is_v1_source);
+    if is_link || request.method() == Method::OPTIONS || is_source {
         return next.call(request).await;
     }
     Err(ApiError::new(
@@ -316,20 +328,23 @@ pub(super) fn ignore_trailing_slash(request: &mut ServiceRequest) {
     }
 }
 
+/// The endpoints of one path, which stands in the scope of its version.
 fn resource(version: Version, path: &str, endpoints: Vec<Endpoint>) -> actix_web::Resource {
-    let path = format!("{}{path}", version.prefix());
     let mut allowed: Vec<String> = endpoints
         .iter()
         .map(|endpoint| endpoint.method.to_string())
         .collect();
     allowed.push(Method::OPTIONS.to_string());
     let allowed = allowed.join(", ");
-    let mut resource = web::resource(path.as_str()).app_data(Route { path, version });
+    let mut resource = web::resource(path).app_data(Route {
+        path: format!("{}{path}", version.prefix()),
+        version,
+    });
     for endpoint in endpoints {
         resource = resource.route(endpoint.route);
     }
     resource
-        .route(web::method(Method::OPTIONS).to(preflight))
+        .route(route(&Method::OPTIONS).to(preflight))
         .default_service(web::to(move || ready(wrong_method(&allowed))))
 }
 

@@ -132,20 +132,22 @@ impl Lookup {
         pepper: &Pepper,
         addresses: &[&str],
     ) -> Result<Found, HashedLookupError> {
-        let parsed = addresses.iter().map(|text| LookupHash::parse(text).ok());
-        let parsed: Vec<Option<LookupHash>> = parsed.collect();
-        let hashes: Vec<LookupHash> = parsed.iter().copied().flatten().collect();
-        self.parts.limits.take_lookups(account, &hashes)?;
+        let hashes: Vec<Option<LookupHash>> = addresses
+            .iter()
+            .map(|text| LookupHash::parse(text).ok())
+            .collect();
+        let limits = &self.parts.limits;
+        limits.take_lookups(account, hashes.iter().flatten())?;
         let now = self.parts.clock.now();
         let found = self
             .parts
             .store
             .read(|tx| tx.lookup(pepper, &hashes, now))?;
-        let Some(found) = found else {
+        match found {
+            Some(found) => Ok(found),
             // It was the right one a moment ago.
-            return Err(HashedLookupError::InvalidPepper(self.peppers()?.current));
-        };
-        Ok(in_place(&parsed, found))
+            None => Err(HashedLookupError::InvalidPepper(self.peppers()?.current)),
+        }
     }
 
     fn by_address(
@@ -154,22 +156,23 @@ impl Lookup {
         pepper: &Pepper,
         addresses: &[&str],
     ) -> Result<Found, HashedLookupError> {
-        let parsed: Vec<Option<ThreePid>> = addresses.iter().map(|text| threepid(text)).collect();
-        let threepids: Vec<ThreePid> = parsed.iter().flatten().cloned().collect();
+        let threepids: Vec<Option<ThreePid>> =
+            addresses.iter().map(|text| threepid(text)).collect();
         let hash = |known: &ThreePid| LookupHash::of(known.address(), known.medium(), pepper);
         // Counted like its hash: whoever asks in both ways asks for the same.
-        let hashes: Vec<LookupHash> = threepids.iter().map(hash).collect();
-        self.parts.limits.take_lookups(account, &hashes)?;
+        let hashes: Vec<LookupHash> = threepids.iter().flatten().map(hash).collect();
+        self.parts.limits.take_lookups(account, hashes.iter())?;
         let now = self.parts.clock.now();
-        let records = self
-            .parts
-            .store
-            .read(|tx| tx.get_many::<Associations>(&threepids))?;
-        let found = records.into_iter().map(|record| {
-            let record = record.filter(|record| now < record.not_after)?;
-            Some(record.mxid.as_str().into())
-        });
-        Ok(in_place(&parsed, found.collect()))
+        let bound = self.parts.store.read(|tx| {
+            let user = |known: &Option<ThreePid>| -> Result<Option<String>, StoreError> {
+                let Some(known) = known else { return Ok(None) };
+                let record = tx.get::<Associations>(known)?;
+                let record = record.filter(|record| now < record.not_after);
+                Ok(record.map(|record| record.mxid.into()))
+            };
+            threepids.iter().map(user).collect::<Result<Found, _>>()
+        })?;
+        Ok(bound)
     }
 
     fn peppers(&self) -> Result<PeppersRecord, StoreError> {
@@ -238,16 +241,6 @@ impl Lookup {
             rotated => rotated,
         }
     }
-}
-
-/// What was found of those that could be asked for, in the places of all.
-fn in_place<T>(parsed: &[Option<T>], found: Found) -> Found {
-    if found.len() == parsed.len() {
-        return found;
-    }
-    let mut found = found.into_iter();
-    let place = |asked: &Option<T>| asked.as_ref().and_then(|_| found.next().flatten());
-    parsed.iter().map(place).collect()
 }
 
 /// An address as the algorithm `none` writes it: the address, a space, the medium.

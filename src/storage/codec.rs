@@ -29,7 +29,8 @@ pub trait Key: Clone + Send + Sync + 'static {
 
     /// The bytes.
     fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        // Few are longer, and one allocation is less than three.
+        let mut out = Vec::with_capacity(64);
         self.encode(&mut out);
         out
     }

@@ -4,11 +4,13 @@
 //! Nothing of this is stored but the peppers: the tables are made anew at each start, in the scan that checks the rows,
 //! and changed in the step that makes a group of changes visible. They share the bindings themselves.
 
+mod found;
 mod table;
 
 use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use self::found::Found;
 use self::table::{Binding, Bindings, HashTable};
 use super::StoreError;
 use super::changes::Changes;
@@ -19,9 +21,6 @@ use super::tables::{
     AssociationRecord, Associations, Meta, MetaName, MetaRecord, PeppersRecord, Table as _,
 };
 use crate::types::{LookupHash, Medium, Pepper, ThreePid, Timestamp};
-
-/// Who answers to each of some hashes, in their order.
-pub type Found = Vec<Option<Arc<str>>>;
 
 /// The tables.
 #[derive(Default)]
@@ -99,14 +98,15 @@ impl LookupTables {
         self.read().answers_to(pepper, now)
     }
 
-    /// Who is bound, in the order of the hashes; none if the pepper does not answer at this time.
+    /// Who is bound, in the order of the hashes, of which some may be none; none if the pepper does not answer at this
+    /// time.
     ///
     /// # Errors
     /// When there is no table for a pepper that should answer, which the next start repairs.
     pub(super) fn find(
         &self,
         pepper: &Pepper,
-        hashes: &[LookupHash],
+        hashes: &[Option<LookupHash>],
         now: Timestamp,
     ) -> Result<Option<Found>, StoreError> {
         let state = self.read();
@@ -118,13 +118,15 @@ impl LookupTables {
             .iter()
             .find(|of| of.pepper == *pepper)
             .ok_or_else(|| StoreError::unavailable("the table of hashes is not built"))?;
-        // In two passes, so that the processor waits for many places in memory at once and not for one after the other.
-        let places: Vec<Option<u32>> = hashes.iter().map(|hash| table.table.get(hash)).collect();
-        let bound = |place: Option<u32>| {
-            let binding = state.bindings.get(place?)?;
-            (now < binding.not_after).then(|| Arc::clone(&binding.mxid))
-        };
-        Ok(Some(places.into_iter().map(bound).collect()))
+        // In passes, so that the processor waits for many places in memory at once and not for one after the other.
+        let places = table.table.get_many(hashes);
+        let holding = |binding: &&Binding| now < binding.not_after;
+        let bound: Vec<Option<&Binding>> = places
+            .into_iter()
+            .map(|place| state.bindings.get(place?).filter(holding))
+            .collect();
+        let users = bound.into_iter().map(|binding| binding.map(Binding::mxid));
+        Ok(Some(users.collect()))
     }
 
     /// Begins a table for another pepper, which from now on follows all changes.
@@ -285,10 +287,7 @@ impl State {
 }
 
 fn binding(record: &AssociationRecord) -> Binding {
-    Binding {
-        mxid: record.mxid.as_str().into(),
-        not_after: record.not_after,
-    }
+    Binding::new(record.mxid.as_str(), record.not_after)
 }
 
 fn peppers(record: &[u8]) -> Option<PeppersRecord> {

@@ -37,12 +37,15 @@ pub struct ValidatedSession {
 
 impl Session {
     /// The state that a record is in at `now`.
-    pub fn at(sid: Sid, record: SessionRecord, now: Timestamp) -> Self {
+    pub fn at(sid: &Sid, record: SessionRecord, now: Timestamp) -> Self {
         if now >= record.expires {
             return Self::Expired;
         }
         match record.validated_at {
-            None => Self::Pending(PendingSession { sid, record }),
+            None => Self::Pending(PendingSession {
+                sid: sid.clone(),
+                record,
+            }),
             Some(validated_at) => Self::Validated(ValidatedSession {
                 threepid: record.threepid,
                 validated_at,
@@ -107,7 +110,7 @@ pub fn find(
     let record = tx
         .get::<Sessions>(sid)?
         .filter(|record| record.client_secret == *client_secret);
-    Ok(record.map(|record| Session::at(sid.clone(), record, now)))
+    Ok(record.map(|record| Session::at(sid, record, now)))
 }
 
 /// The session that the client with this secret has for the 3PID, while it waits for its token.

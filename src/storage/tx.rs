@@ -86,15 +86,15 @@ impl<'a> Tx<'a> {
             .is_some_and(|lookup| lookup.answers_to(pepper, now))
     }
 
-    /// The users that addresses are bound to at this time, in the order of their hashes and as of the last durable
-    /// change; none if the pepper does not answer.
+    /// The users that addresses are bound to at this time, in the order of their hashes, of which some may be none, and
+    /// as of the last durable change; none if the pepper does not answer.
     ///
     /// # Errors
     /// When the table for a pepper is missing.
     pub fn lookup(
         &self,
         pepper: &Pepper,
-        hashes: &[LookupHash],
+        hashes: &[Option<LookupHash>],
         now: Timestamp,
     ) -> Result<Option<Found>, StoreError> {
         match self.lookup {

@@ -68,7 +68,7 @@ fn find(store: &Store, pepper: &Pepper, addresses: &[u16], now: Timestamp) -> Op
         let threepid = threepid(*number);
         LookupHash::of(threepid.address(), threepid.medium(), pepper)
     };
-    let hashes: Vec<LookupHash> = addresses.iter().map(hash).collect();
+    let hashes: Vec<Option<LookupHash>> = addresses.iter().map(|a| Some(hash(a))).collect();
     let found: Result<_, StoreError> = store.read(|tx| tx.lookup(pepper, &hashes, now));
     found.unwrap()
 }
@@ -271,7 +271,7 @@ async fn nothing_is_lost_while_others_bind_and_peppers_change() {
                 let found = find(&store, &current, &[address], clock.now());
                 assert_eq!(
                     found,
-                    Some(vec![expected]),
+                    Some(Found::from_iter([expected])),
                     "in the lookup when it is answered"
                 );
             }

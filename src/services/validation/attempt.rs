@@ -58,7 +58,7 @@ impl Attempt {
         let Some(record) = record else {
             return Ok(Outcome::NoSession);
         };
-        let session = match Session::at(self.sid.clone(), record, self.now) {
+        let session = match Session::at(&self.sid, record, self.now) {
             Session::Expired => return Ok(Outcome::Expired),
             Session::Validated(session) if self.right => {
                 return Ok(Outcome::Validated {

@@ -14,7 +14,9 @@ pub(super) fn canonical(local: &str) -> Option<String> {
         return None;
     }
     let folded = super::fold(local)?;
-    let plain = is_dot_atom(&folded) && (folded.is_ascii() || is_plain_when_normalised(&folded));
+    // Of ASCII, folding makes nothing but other letters.
+    let plain = local.is_ascii()
+        || is_dot_atom(&folded) && (folded.is_ascii() || is_plain_when_normalised(&folded));
     (folded.len() <= MAX_OCTETS && plain && !may_be_decoded(&folded)).then_some(folded)
 }
 
@@ -30,10 +32,12 @@ fn is_dot_atom(text: &str) -> bool {
 /// `atext` of RFC 5322 without `%` and `!`, by which mail servers route: Postfix, unless told otherwise, takes
 /// `a%b.example` at a domain of its own for `a@b.example`. Beyond ASCII, what can be seen.
 fn is_atom_char(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_alphanumeric() || "#$&'*+-/=?^_`{|}~".contains(c);
+    match c {
+        '#' | '$' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' | '?' | '^' | '_' | '`' | '{'
+        | '|' | '}' | '~' => true,
+        c if c.is_ascii() => c.is_ascii_alphanumeric(),
+        c => is_visible(c),
     }
-    is_visible(c)
 }
 
 /// Letters, marks, numbers, punctuation and symbols; no controls, formats, separators, unassigned or private characters,
@@ -50,7 +54,7 @@ fn is_visible(c: char) -> bool {
 }
 
 fn is_mark(c: char) -> bool {
-    GeneralCategoryGroup::Mark.contains(category(c))
+    !c.is_ascii() && GeneralCategoryGroup::Mark.contains(category(c))
 }
 
 fn category(c: char) -> GeneralCategory {
@@ -69,7 +73,7 @@ fn is_plain_when_normalised(text: &str) -> bool {
 /// Whether an encoded word (RFC 2047) may begin in it. It has no place in an address, but some decode it there, and then
 /// read the `@` or `>` that was hidden in it.
 fn may_be_decoded(text: &str) -> bool {
-    text.contains("=?")
+    text.as_bytes().windows(2).any(|pair| pair == b"=?")
 }
 
 #[cfg(test)]
