@@ -3,8 +3,6 @@
 mod error;
 mod file;
 mod preset;
-#[cfg(test)]
-mod tests;
 mod verdict;
 mod webhook;
 

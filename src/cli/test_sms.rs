@@ -1,19 +1,14 @@
 //! `bindery test-sms NUMBER`: sends an SMS as the server would.
 
-use std::time::Duration;
-
 use super::CliError;
 use crate::app::{self, Deps};
 use crate::config::{Config, SmsProvider};
 use crate::sms::SmsMessage;
 use crate::templates::{Code, Templates};
-use crate::types::{Msisdn, Token};
+use crate::types::{Country, Msisdn, PhoneNumber, Token};
 
 /// A code that no session has: real ones are never told here.
 const CODE: &str = "000000";
-
-/// How long a text may say that the code works.
-const LIFETIME: Duration = Duration::from_mins(15);
 
 /// What CLDR calls a country that is not known.
 const UNKNOWN_COUNTRY: &str = "ZZ";
@@ -29,15 +24,17 @@ pub fn run(config: &Config, number: &Msisdn) -> Result<(), CliError> {
         let code = Code {
             server: &config.server.name,
             token: &token,
-            lifetime: LIFETIME,
+            lifetime: config.sessions.sms_lifetime,
         };
         let text = Templates::load(&config.templates)
             .map_err(app::StartError::from)?
             .render_sms(code, None, None)?;
-        let home = config.sms.home_country.as_deref();
+        // A number that the plans do not know is tried all the same: the provider may know more.
+        let known = PhoneNumber::of(number).ok();
+        let country = known.as_ref().and_then(PhoneNumber::country);
         sms.send(SmsMessage {
             to: number.clone(),
-            country: home.unwrap_or(UNKNOWN_COUNTRY).to_owned(),
+            country: country.map_or(UNKNOWN_COUNTRY, Country::as_str).to_owned(),
             text,
             token,
         })
