@@ -78,7 +78,12 @@ struct Sizes {
     merge_most: u64,
     /// What is kept free on the disk, so that the index can always be written.
     reserve: u64,
+    /// What the index may take beyond [`INDEX_TIMES`] the rows before a start makes it anew.
+    index_spare: u64,
 }
+
+/// How many times what its rows take the index may take. A new one takes 4 to 7 times as much.
+const INDEX_TIMES: u64 = 12;
 
 impl Default for Sizes {
     fn default() -> Self {
@@ -87,6 +92,7 @@ impl Default for Sizes {
             merge_least: 8 << 20,
             merge_most: 32 << 20,
             reserve: 32 << 20,
+            index_spare: 8 << 20,
         }
     }
 }

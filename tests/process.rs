@@ -30,6 +30,8 @@ mod backup;
 mod dns;
 #[path = "process/doctor.rs"]
 mod doctor;
+#[path = "process/full_disk.rs"]
+mod full_disk;
 #[path = "api/support/homeserver.rs"]
 #[expect(dead_code, reason = "the other tests make it go wrong in more ways")]
 mod homeserver;

@@ -220,11 +220,13 @@ fn space(runtime: &tokio::runtime::Runtime, store: &Store) {
         journal,
         Aim::AtMost(40.0),
     );
+    // What a start makes anew; the snapshot's own few bytes a row are in the live data here.
+    let bound = 12.0 * live + f64::from(8 << 20) / 1e6;
     report::alone(
         "most of the index",
         Unit::Megabytes,
         most.1 as f64 / 1e6,
-        Aim::None,
+        Aim::AtMost(bound),
     );
 }
 

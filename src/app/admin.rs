@@ -37,6 +37,9 @@ const LONGEST: u64 = 64 * 1024;
 /// How long a client may be silent.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The user who may do everything.
+const ROOT: u32 = 0;
+
 /// How many clients are heard at once.
 const CLIENTS: usize = 16;
 
@@ -214,6 +217,7 @@ impl AdminSocket {
 
     /// Hears clients until it is dropped.
     pub(super) async fn serve(self, admin: Arc<Admin>) {
+        let own = rustix::process::geteuid().as_raw();
         let mut clients = JoinSet::new();
         loop {
             while clients.len() >= CLIENTS {
@@ -221,7 +225,7 @@ impl AdminSocket {
             }
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    clients.spawn(hear(stream, Arc::clone(&admin)));
+                    clients.spawn(hear(stream, Arc::clone(&admin), [own, ROOT]));
                 }
                 Err(error) => {
                     log::warn!("a connection to the admin socket failed: {error}");
@@ -232,11 +236,10 @@ impl AdminSocket {
     }
 }
 
-/// Answers the lines of one client, one after the other.
-async fn hear(stream: UnixStream, admin: Arc<Admin>) {
-    let own = rustix::process::geteuid().as_raw();
+/// Answers the lines of one client, one after the other, if it is one of these users.
+async fn hear(stream: UnixStream, admin: Arc<Admin>, users: [u32; 2]) {
     let peer = match stream.peer_cred() {
-        Ok(peer) if peer.uid() == own || peer.uid() == 0 => peer.uid(),
+        Ok(peer) if users.contains(&peer.uid()) => peer.uid(),
         Ok(peer) => {
             log::warn!("uid {} may not use the admin socket", peer.uid());
             let refusal = "only root and the server's own user may use this socket";
@@ -319,4 +322,54 @@ fn to_line(outcome: Outcome) -> Vec<u8> {
     let mut line = serde_json::to_vec(&reply).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ServerName;
+
+    async fn admin(folder: &Path) -> Arc<Admin> {
+        let mut config = Config::default();
+        config.store.path = folder.to_owned();
+        config.keys.file = folder.join("signing.key");
+        config.keys.secret = folder.join("secret.key");
+        let store = Store::open(&config.store, &ServerName::localhost()).unwrap();
+        let deps = Deps::system();
+        let keys = Keys::load(&config.keys, &store, &deps.random).await;
+        Arc::new(service(&config, &deps, &store, &keys.unwrap().server))
+    }
+
+    /// What a client gets that asks for the status, when these users are heard.
+    async fn asked(admin: &Arc<Admin>, users: [u32; 2]) -> String {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let hearing = tokio::spawn(hear(theirs, Arc::clone(admin), users));
+        let mut client = BufReader::new(ours);
+        let line = b"{\"version\":1,\"request\":{\"command\":\"status\"}}\n";
+        // Who is refused may be cut off before they have said anything.
+        let _ = client.get_mut().write_all(line).await;
+        let mut answer = String::new();
+        client.read_line(&mut answer).await.unwrap();
+        drop(client);
+        hearing.await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_refused_whatever_they_ask() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let admin = admin(folder.path()).await;
+        // Whoever runs the tests is a stranger to a server of two others.
+        let own = rustix::process::geteuid().as_raw();
+        let answer = asked(&admin, [own + 1, own + 2]).await;
+        assert!(
+            answer.contains("only root and the server's own user"),
+            "{answer}"
+        );
+        assert!(!answer.contains("status"), "{answer}");
+        for users in [[own, own + 1], [own + 1, own]] {
+            let answer = asked(&admin, users).await;
+            assert!(answer.contains("\"ok\":{\"status\""), "{answer}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::recovery::{self, Examined, Head};
 use super::tables::{Associations, Meta, MetaName, MetaRecord, TABLES, Table as _};
 use super::tx::Tx;
-use super::{SCHEMA, Sizes, snapshot};
+use super::{INDEX_TIMES, SCHEMA, Sizes, snapshot};
 use crate::random::Random;
 
 /// How many rows sled may load before it is reopened, as its cache does not bound what a bulk load takes.
@@ -184,11 +184,28 @@ impl Opening<'_> {
     fn verified(&self, index: Index, found: &Examined) -> Result<(Index, Scanned), String> {
         self.replay(&index, found)?;
         match scan(&index) {
-            Ok(scanned) if scanned.digest == found.head.digest => Ok((index, scanned)),
+            Ok(scanned) if scanned.digest == found.head.digest => {
+                self.check_size(&index, &scanned)?;
+                Ok((index, scanned))
+            }
             Ok(_) => Err("its rows do not add up to what was written".to_owned()),
             Err(Fault::Table(table)) => Err(format!("its table `{table}` cannot be read")),
             Err(Fault::Index(error)) => Err(format!("it cannot be read: {error}")),
         }
+    }
+
+    /// sled gives back what deleted and replaced rows took in its own time, and promises no bound.
+    fn check_size(&self, index: &Index, scanned: &Scanned) -> Result<(), String> {
+        let takes = index.size().map_err(|error| error.to_string())?;
+        let may = INDEX_TIMES * scanned.bytes + self.sizes.index_spare;
+        if takes > may {
+            return Err(format!(
+                "it takes {} MiB, and at most {} MiB for so many rows",
+                takes >> 20,
+                may >> 20
+            ));
+        }
+        Ok(())
     }
 
     fn replay(&self, index: &Index, found: &Examined) -> Result<(), String> {
@@ -333,6 +350,8 @@ struct Scanned {
     digest: Digest,
     /// How many each table has.
     rows: Vec<u64>,
+    /// How many bytes their keys and records have.
+    bytes: u64,
     lookup: LookupTables,
 }
 
@@ -341,6 +360,7 @@ fn scan(index: &Index) -> Result<Scanned, Fault> {
     let mut lookup = LookupTables::for_peppers_of(index).map_err(Fault::Index)?;
     let mut digest = Digest::default();
     let mut counts = Vec::new();
+    let mut bytes = 0;
     let mut progress = Progress::new("checking the index");
     for table in TABLES {
         let mut count = 0;
@@ -354,6 +374,7 @@ fn scan(index: &Index) -> Result<Scanned, Fault> {
                 lookup.load(&key, &record);
             }
             count += 1;
+            bytes += (key.len() + record.len()) as u64;
             progress.step();
         }
         counts.push(count);
@@ -361,6 +382,7 @@ fn scan(index: &Index) -> Result<Scanned, Fault> {
     Ok(Scanned {
         digest,
         rows: counts,
+        bytes,
         lookup,
     })
 }

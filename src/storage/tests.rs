@@ -8,4 +8,5 @@ mod faults;
 mod invitations;
 mod model;
 mod opening;
+mod states;
 mod whole;

@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -36,6 +38,57 @@ pub fn objects(site: &Site, arguments: &[&str]) -> Vec<Value> {
 pub fn stop(server: &mut Running) {
     server.signal("TERM");
     assert!(server.wait().success());
+}
+
+/// A connection to the admin socket.
+pub struct Socket {
+    stream: UnixStream,
+    answers: BufReader<UnixStream>,
+}
+
+impl Socket {
+    /// None if nobody listens.
+    pub fn at(path: &Path) -> Option<Self> {
+        let stream = UnixStream::connect(path).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answers = BufReader::new(stream.try_clone().unwrap());
+        Some(Self { stream, answers })
+    }
+
+    /// Has a request carried out; none if the server went away.
+    pub fn ask(&mut self, request: &Value) -> Option<Value> {
+        let line = json!({ "version": 1, "request": request }).to_string() + "\n";
+        self.stream.write_all(line.as_bytes()).ok()?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).ok()?;
+        serde_json::from_str(&answer).ok()
+    }
+}
+
+/// Where monitoring is served.
+pub fn monitoring(server: &Running) -> SocketAddr {
+    let log = server.log.lock().unwrap();
+    let line = log
+        .lines()
+        .find_map(|line| line.split_once("monitoring is served on "));
+    line.unwrap().1.parse().unwrap()
+}
+
+/// The answer of `/health/…`: its status and its text.
+pub fn health(monitoring: SocketAddr, what: &str) -> (u16, String) {
+    let text = fetch(monitoring, &format!("/health/{what}"));
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, text)
+}
+
+fn fetch(monitoring: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(monitoring).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// Sends a line to the socket and reads one back.
@@ -201,18 +254,15 @@ fn a_person_is_erased_with_and_without_a_server() {
 fn a_long_list_comes_in_pages_and_is_whole() {
     let site = Site::new();
     let server = site.serve();
-    let line = |number: usize| {
-        let request = json!({
+    let request = |number: usize| {
+        json!({
             "command": "associations_add", "mxid": MXID,
             "threepid": ["email", format!("user{number}@example.org")],
-        });
-        json!({ "version": 1, "request": request }).to_string() + "\n"
+        })
     };
-    let stream = UnixStream::connect(site.store().join("admin.sock")).unwrap();
-    let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut socket = Socket::at(&site.store().join("admin.sock")).unwrap();
     for number in 0..1203 {
-        (&stream).write_all(line(number).as_bytes()).unwrap();
-        assert!(answers.next().unwrap().unwrap().contains("\"ok\""));
+        assert!(socket.ask(&request(number)).unwrap().get("ok").is_some());
     }
     assert_eq!(objects(&site, &["associations", "list"]).len(), 1203);
     assert_eq!(
@@ -306,6 +356,53 @@ fn only_the_owner_can_use_the_socket() {
     let socket = site.store().join("admin.sock");
     let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Only root can become somebody else, so that only root can see this through the socket itself; that the server refuses
+/// whoever is neither root nor its own user is also tested where it listens.
+#[test]
+fn a_stranger_gets_nothing_from_the_socket_however_open_it_is() {
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65534;
+    let site = Site::new();
+    let server = site.serve();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let socket = site.store().join("admin.sock");
+    for folder in [site.folder.path(), &site.store()] {
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let as_nobody = || {
+        let mut command = Command::new("/bin/sh");
+        // Reads a configuration that is everybody's, from a copy of the program that is.
+        command.args(["-c", "exec \"$@\"", "sh"]);
+        command.arg(site.folder.path().join("bindery"));
+        command.args(["status", "--config"]).arg(site.config());
+        command.current_dir("/").env_clear().uid(NOBODY).gid(NOBODY);
+        complaint(&command.output().unwrap())
+    };
+    std::fs::copy(
+        env!("CARGO_BIN_EXE_bindery"),
+        site.folder.path().join("bindery"),
+    )
+    .unwrap();
+    let text = as_nobody();
+    assert!(
+        text.contains("you may not use") && text.contains("admin.socket"),
+        "{text}"
+    );
+    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o666)).unwrap();
+    let text = as_nobody();
+    assert!(
+        text.contains("only root and the server's own user"),
+        "{text}"
+    );
+    let log = server.log.lock().unwrap().clone();
+    assert!(
+        log.contains("uid 65534 may not use the admin socket"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -408,12 +505,7 @@ fn half_a_request(server: &Running) -> TcpStream {
 
 /// A figure of the metrics.
 fn figure(monitoring: SocketAddr, name: &str) -> f64 {
-    let mut stream = TcpStream::connect(monitoring).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    let text = fetch(monitoring, "/metrics");
     let line = text
         .lines()
         .find(|line| line.split(' ').next() == Some(name));
@@ -429,13 +521,7 @@ fn more_at_once_than_allowed_is_refused_and_afterwards_all_is_as_before() {
         "[api]\nmax_requests = {HELD}\n[metrics]\nlisten = \"127.0.0.1:0\"\n"
     ));
     let server = site.serve();
-    let monitoring: SocketAddr = {
-        let log = server.log.lock().unwrap();
-        let line = log
-            .lines()
-            .find_map(|line| line.split_once("monitoring is served on "));
-        line.unwrap().1.parse().unwrap()
-    };
+    let monitoring = monitoring(&server);
     let get = || {
         call(server.address, "GET", "/_matrix/identity/v2", &Value::Null)
             .unwrap()

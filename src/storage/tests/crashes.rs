@@ -58,7 +58,7 @@ fn journal_content(folder: &Layout) -> Model {
 }
 
 /// Runs a fixed program, and answers the steps with, after each change, how many steps there were and what must be there.
-fn recorded() -> (Vec<Step>, Vec<(usize, Model)>) {
+pub(super) fn recorded() -> (Vec<Step>, Vec<(usize, Model)>) {
     let root = TempDir::new().unwrap();
     let disk = TestDisk::over(root.path());
     let mut model = Model::new();
@@ -87,9 +87,32 @@ fn recorded() -> (Vec<Step>, Vec<(usize, Model)>) {
 }
 
 /// The states that may be found after a cut: what was acknowledged before, or the change that was under way.
-fn allowed(acknowledged: &[(usize, Model)], cut: usize) -> &[(usize, Model)] {
+pub(super) fn allowed(acknowledged: &[(usize, Model)], cut: usize) -> &[(usize, Model)] {
     let done = acknowledged.partition_point(|(steps, _)| *steps <= cut);
     &acknowledged[done - 1..acknowledged.len().min(done + 1)]
+}
+
+/// Journal and snapshots of a folder can be read, hold one of the allowed states, and go on doing so after the next start,
+/// also when the power goes again right after it.
+pub(super) fn survives(root: &Path, allowed: &[(usize, Model)], what: &str) {
+    let folder = Layout::new(root);
+    if !folder.journal().is_dir() {
+        assert_eq!(allowed[0].1, Model::new(), "{what}");
+        return;
+    }
+    let found = recovery::examine(&folder).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let disk = TestDisk::over(root);
+    Journal::resume(Arc::new(disk.clone()), folder.clone(), SMALL.sizes, &found).unwrap();
+    let first = journal_content(&folder);
+    assert!(
+        allowed.iter().any(|(_, model)| *model == first),
+        "{what}: {first:?} is none of {allowed:?}"
+    );
+    let again = TempDir::new().unwrap();
+    power_cut(&disk.steps(), &mut || false, again.path());
+    let folder = Layout::new(again.path());
+    recovery::examine(&folder).unwrap();
+    assert_eq!(journal_content(&folder), first, "{what}");
 }
 
 #[test]
@@ -107,30 +130,10 @@ fn after_any_power_cut_what_was_acknowledged_is_there_and_nothing_is_half_there(
                 _ => dice.next() % 4 < way % 4 + 1,
             };
             power_cut(&steps[..cut], &mut chance, root.path());
-            let folder = Layout::new(root.path());
-            if !folder.journal().is_dir() {
-                assert_eq!(allowed[0].1, Model::new());
-                continue;
-            }
-            let found = recovery::examine(&folder)
-                .unwrap_or_else(|error| panic!("cut after {cut} steps, way {way}: {error}"));
-            let disk = TestDisk::over(root.path());
-            Journal::resume(Arc::new(disk.clone()), folder.clone(), SMALL.sizes, &found).unwrap();
-            let first = journal_content(&folder);
-            assert!(
-                allowed.iter().any(|(_, model)| *model == first),
-                "cut after {cut} steps, way {way}: {first:?} is none of {allowed:?}"
-            );
-
-            // The second start finds what the first one served, also when the power goes again right after it.
-            let again = TempDir::new().unwrap();
-            power_cut(&disk.steps(), &mut || false, again.path());
-            let folder = Layout::new(again.path());
-            recovery::examine(&folder).unwrap();
-            assert_eq!(
-                journal_content(&folder),
-                first,
-                "cut after {cut} steps, way {way}"
+            survives(
+                root.path(),
+                allowed,
+                &format!("cut after {cut} steps, way {way}"),
             );
             cuts += 1;
         }

@@ -375,6 +375,54 @@ async fn compaction_leaves_the_rows_and_takes_the_space() {
 }
 
 #[tokio::test]
+async fn an_index_that_takes_too_much_for_its_rows_is_made_anew_at_the_start_and_only_then() {
+    use std::os::unix::fs::MetadataExt as _;
+    const ROWS: u32 = 4000;
+    let root = TempDir::new().unwrap();
+    let options = Options {
+        sizes: Sizes {
+            index_spare: 1 << 20,
+            ..QUIET.sizes
+        },
+        ..QUIET
+    };
+    let open = || model::open(root.path(), &TestDisk::over(root.path()), options).unwrap();
+    let file = || fs::metadata(root.path().join("index/db")).unwrap().ino();
+    let store = open();
+    let key = |row: u32| Sid::parse(&format!("{row:0>200}")).unwrap();
+    store
+        .write(move |tx| (0..ROWS).try_for_each(|row| tx.put::<Sessions>(&key(row), &session(1))))
+        .await
+        .unwrap();
+    store
+        .write(|tx| model::write(tx, &vec![(1, Some(1)), (2, Some(2))]))
+        .await
+        .unwrap();
+    assert!(store.close(PATIENCE));
+    let full = file();
+    // As long as the rows are there, it takes what it takes.
+    let store = open();
+    assert_eq!(file(), full);
+    store
+        .write(move |tx| (0..ROWS).try_for_each(|row| tx.delete::<Sessions>(&key(row))))
+        .await
+        .unwrap();
+    let (expected, before) = (model::content(&store), store.stats().unwrap().index_bytes);
+    assert!(before > options.sizes.index_spare, "{before}");
+    assert!(store.close(PATIENCE));
+
+    let store = open();
+    assert_eq!(model::content(&store), expected);
+    let after = store.stats().unwrap().index_bytes;
+    assert!(after <= options.sizes.index_spare, "{before} {after}");
+    assert!(store.close(PATIENCE));
+    let small = file();
+    assert_ne!(small, full);
+    let store = open();
+    assert_eq!((file(), model::content(&store)), (small, expected));
+}
+
+#[tokio::test]
 async fn under_steady_rebinding_the_files_stay_small() {
     let root = TempDir::new().unwrap();
     let disk = TestDisk::over(root.path());
