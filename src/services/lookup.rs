@@ -222,7 +222,10 @@ impl Lookup {
         }
         let peppers = self.stored_peppers()?;
         let is_due = |peppers: &PeppersRecord| {
-            let is_old = |every: Duration| peppers.since.plus(every) <= now;
+            // One that seems to come from later than any could is of a time when the clock was wrong.
+            let is_old = |every: Duration| {
+                peppers.since.plus(every) <= now || now.plus(every) < peppers.since
+            };
             self.settings.rotate_every.is_some_and(is_old) && peppers.previous.is_none()
         };
         if !peppers.as_ref().is_some_and(is_due) {

@@ -253,7 +253,9 @@ impl Work {
         let modified = fs::metadata(&newest)
             .and_then(|metadata| metadata.modified())
             .map_err(JournalError::file(&newest))?;
-        Ok(modified.elapsed().is_ok_and(|age| age >= OLDEST))
+        // One from a later day was made while the clock was wrong, and says nothing about its age.
+        let age = modified.elapsed().unwrap_or_else(|ahead| ahead.duration());
+        Ok(age >= OLDEST)
     }
 
     /// A snapshot for a new day. If nothing changed, one is made all the same as long as the older of the two that are

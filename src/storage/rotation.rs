@@ -114,7 +114,11 @@ impl Store {
     pub async fn end_grace(&self, now: Timestamp) -> Result<bool, StoreError> {
         let over = move |peppers: &PeppersRecord| {
             let previous = peppers.previous.as_ref();
-            previous.is_some_and(|previous| previous.until <= now)
+            previous.is_some_and(|previous| {
+                let grace = previous.until.since(peppers.since);
+                // A clock that was set back must not let it answer for as long.
+                previous.until <= now || now.plus(grace) < peppers.since
+            })
         };
         let peppers = self.read(|tx| Ok::<_, StoreError>(tx.peppers()))?;
         if !peppers.is_some_and(|peppers| over(&peppers)) {

@@ -1,4 +1,4 @@
-//! Commands on accounts, which need a store with accounts in it and no server.
+//! Commands on a store with accounts in it and no server, and what a clock that jumps does to them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use bindery::services::admin::{AccountTarget, Admin, AdminAnswer, AdminParts, Ad
 use bindery::signing::{KeyRing, ServerKeys};
 use bindery::storage::tables::AccountRecord;
 use bindery::storage::{Store, StoreError, accounts};
-use bindery::types::{AccessTokenHash, ServerName, UserId};
+use bindery::types::{AccessTokenHash, Medium, ServerName, ThreePid, Timestamp, UserId};
 use tempfile::TempDir;
 
 use crate::support::server::START;
@@ -112,4 +112,68 @@ async fn accounts_are_listed_and_ended_by_user_and_by_homeserver() {
     let one = ServerName::parse("one.example").unwrap();
     assert_eq!(office.revoke(AccountTarget::Homeserver(one)).await, 1);
     assert_eq!(office.users(None).await, ["@bob:two.example"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_harms_nothing() {
+    const YEAR: Duration = Duration::from_hours(24 * 365);
+    let office = Office::open();
+    let ask = async |request: AdminRequest| {
+        let answered = office.admin.execute(request, "a test").await;
+        answered.map_err(|error| error.to_string())
+    };
+    let threepid = |number: usize| {
+        ThreePid::parse(Medium::Email, &format!("user{number}@example.org")).unwrap()
+    };
+    let start = office.clock.now();
+    let jumps = [
+        start,
+        start.plus(YEAR),
+        start,
+        Timestamp::from_millis(0),
+        start,
+    ];
+    for (number, now) in jumps.into_iter().enumerate() {
+        office.clock.set_wall(now);
+        let mxid = UserId::parse("@alice:one.example").unwrap();
+        let request = AdminRequest::AssociationsAdd {
+            threepid: threepid(number),
+            mxid: mxid.clone(),
+        };
+        assert_eq!(ask(request).await, Ok(AdminAnswer::Changed { rows: 1 }));
+        let request = AdminRequest::AssociationsList {
+            user: Some(mxid),
+            threepid: None,
+            after: None,
+        };
+        match ask(request).await {
+            Ok(AdminAnswer::Associations { items, .. }) => {
+                assert_eq!(items.len(), number + 1);
+                assert_eq!(items[number].since, now);
+            }
+            other => panic!("{other:?}"),
+        }
+        // A pepper of another time, earlier or later, is in nobody's way; one of just now is, and that is said.
+        let rotated = ask(AdminRequest::PepperRotate).await;
+        let until = now.plus(Duration::from_mins(10));
+        let expected = AdminAnswer::Pepper {
+            previous_until: until,
+        };
+        assert_eq!(rotated, Ok(expected), "at {now:?}");
+        if number > 0 {
+            let refused = ask(AdminRequest::PepperRotate).await.unwrap_err();
+            assert!(
+                refused.contains("a moment ago") && !refused.contains('\n'),
+                "{refused}"
+            );
+            // So it is when the clock is set by a little.
+            office.clock.set_wall(now.minus(Duration::from_mins(9)));
+            assert!(ask(AdminRequest::PepperRotate).await.is_err());
+            office.clock.set_wall(now);
+        }
+        assert!(matches!(
+            ask(AdminRequest::Status).await,
+            Ok(AdminAnswer::Status(_))
+        ));
+    }
 }

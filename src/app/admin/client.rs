@@ -51,11 +51,14 @@ impl Caller {
         };
         let mut line = serde_json::to_vec(&call).map_err(io::Error::from)?;
         line.push(b'\n');
-        self.0.get_mut().write_all(&line).await?;
+        // A server that does not want to hear the request has said why before it hung up.
+        let written = self.0.get_mut().write_all(&line).await;
         loop {
             let mut line = String::new();
             if self.0.read_line(&mut line).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                let closed = written.err();
+                let closed = closed.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                return Err(closed.into());
             }
             let reply: Reply =
                 serde_json::from_str(&line).map_err(|_| CallError::Unintelligible)?;

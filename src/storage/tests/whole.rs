@@ -488,8 +488,13 @@ async fn every_day_has_a_snapshot_until_nothing_deleted_is_left() {
     for day in 0..4 {
         for sequence in snapshots() {
             let file = fs::File::open(Layout::new(root.path()).snapshot(sequence)).unwrap();
-            let old = std::time::UNIX_EPOCH + Duration::from_hours(24);
-            file.set_modified(old).unwrap();
+            let day_length = Duration::from_hours(24);
+            // Old, or made while the clock was years ahead.
+            let made = match day {
+                1 => std::time::SystemTime::now() + day_length * 1000,
+                _ => std::time::UNIX_EPOCH + day_length,
+            };
+            file.set_modified(made).unwrap();
         }
         let store = model::open(root.path(), &disk, options).unwrap();
         // At the start it is looked whether a snapshot is due; a backup is made after that.
