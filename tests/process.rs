@@ -45,6 +45,8 @@ mod mistakes;
 mod operator;
 #[path = "process/package.rs"]
 mod package;
+#[path = "process/peppers.rs"]
+mod peppers;
 #[path = "process/rename.rs"]
 mod rename;
 #[path = "process/sockets.rs"]

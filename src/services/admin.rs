@@ -20,7 +20,9 @@ use crate::signing::ServerKeys;
 pub use crate::storage::erase::{Erased, Person};
 use crate::storage::tables::{Accounts, AssociationRecord, Associations, Sessions, Table};
 use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations, erase};
-use crate::types::{AccessTokenHash, KeyId, KeyState, ServerName, ThreePid, Timestamp, UserId};
+use crate::types::{
+    AccessTokenHash, Invalid, KeyId, KeyState, ServerName, ThreePid, Timestamp, UserId,
+};
 
 /// How many rows one answer lists at most, and one step of a change takes.
 const STEP: usize = 500;
@@ -256,6 +258,9 @@ pub enum AdminError {
     /// Work on the whole store failed.
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
+    /// What is to be bound is no address.
+    #[error("the address must be {0}")]
+    Address(Invalid),
     /// The path of a backup means something else to the server than to the caller.
     #[error("the path of a backup must begin with /")]
     RelativePath,
@@ -337,6 +342,9 @@ impl Admin {
                 after,
             } => self.list_associations(user.as_ref(), threepid, after.as_ref())?,
             AdminRequest::AssociationsAdd { threepid, mxid } => {
+                // It was read as what was stored is; this one is still to be.
+                let threepid = ThreePid::parse(threepid.medium(), threepid.address())
+                    .map_err(AdminError::Address)?;
                 let what = threepid.masked();
                 let rows = self.add_association(threepid, mxid.clone()).await?;
                 audit(actor, &format!("bound {what} to {mxid}"));

@@ -153,10 +153,7 @@ impl Key for ThreePid {
 
     fn decode(input: &mut &[u8]) -> Option<Self> {
         let medium = decode_medium(input)?;
-        let address = decode_text(input)?;
-        Self::parse(medium, address)
-            .ok()
-            .filter(|threepid| threepid.address() == address)
+        Self::stored(medium, decode_text(input)?)
     }
 }
 

@@ -96,6 +96,14 @@ impl ThreePid {
         }
     }
 
+    /// Reads an address that was stored; see [`Email::stored`].
+    pub fn stored(medium: Medium, address: &str) -> Option<Self> {
+        match medium {
+            Medium::Email => Email::stored(address).map(Self::Email),
+            Medium::Msisdn => Msisdn::parse(address).ok().map(Self::Msisdn),
+        }
+    }
+
     /// The medium.
     pub const fn medium(&self) -> Medium {
         match self {
@@ -146,12 +154,9 @@ impl From<ThreePid> for (Medium, String) {
 impl TryFrom<(Medium, String)> for ThreePid {
     type Error = Invalid;
 
-    /// Reads what was written, which is in canonical form.
+    /// Reads what was written, as [`Self::stored`] does.
     fn try_from((medium, address): (Medium, String)) -> Result<Self, Invalid> {
-        Self::parse(medium, &address)
-            .ok()
-            .filter(|threepid| threepid.address() == address)
-            .ok_or(Invalid::expecting("an address in canonical form"))
+        Self::stored(medium, &address).ok_or(Invalid::expecting("an address in canonical form"))
     }
 }
 

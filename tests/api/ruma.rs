@@ -1,8 +1,9 @@
-//! The heart through ruma, which was written from the specification by others: what it cannot parse is a mistake here.
+//! The heart, lookups and terms through ruma, which was written from the specification by others: what it cannot parse is a mistake here.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
+use bindery::config::{Policy, PolicyDocument, PolicyText};
 use ruma_common::api::auth_scheme::{AuthScheme, SendAccessToken};
 use ruma_common::api::path_builder::PathBuilder;
 use ruma_common::api::{IncomingResponseExt as _, OutgoingRequest, OutgoingRequestExt as _};
@@ -21,6 +22,13 @@ use ruma_identity_service_api::authentication::{
 use ruma_identity_service_api::discovery::get_supported_versions as versions;
 use ruma_identity_service_api::keys::{
     check_public_key_validity::v2 as is_valid, get_public_key::v2 as public_key,
+};
+use ruma_identity_service_api::lookup::IdentifierHashingAlgorithm;
+use ruma_identity_service_api::lookup::{
+    get_hash_parameters::v2 as hash_details, lookup_3pid::v2 as lookup,
+};
+use ruma_identity_service_api::tos::{
+    accept_terms_of_service::v2 as accept, get_terms_of_service::v2 as terms,
 };
 
 use crate::support::federated::Federated;
@@ -111,6 +119,31 @@ async fn ruma_walks_from_registration_to_unbinding() {
         .valid
     );
 
+    let details = call(&site, hash_details::Request::new(), token.as_str(), path()).await;
+    assert!(
+        details
+            .algorithms
+            .iter()
+            .any(|algorithm| algorithm.as_str() == "sha256")
+    );
+    let hash = |address: &str| {
+        // As the specification tells clients to make it.
+        let text = format!("{address} email {}", details.lookup_pepper);
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        ruma_common::serde::Base64::<ruma_common::serde::base64::UrlSafe, &[u8]>::new(
+            digest.as_ref(),
+        )
+        .encode()
+    };
+    let (alice, carol) = (hash("alice@example.org"), hash("carol@example.org"));
+    let request = lookup::Request::new(
+        IdentifierHashingAlgorithm::Sha256,
+        details.lookup_pepper.clone(),
+        vec![alice.clone(), carol],
+    );
+    let found = call(&site, request, token.as_str(), path()).await;
+    assert_eq!(found.mappings, [(alice, user.clone())].into());
+
     let proof = unbind::ThreePidOwnershipProof::new(sid, secret);
     let threepid = unbind::ThirdPartyId::new(Medium::Email, "alice@example.org".to_owned());
     let request = unbind::Request::new(Some(proof), user, threepid);
@@ -120,4 +153,39 @@ async fn ruma_walks_from_registration_to_unbinding() {
     site.get(&token, "account", &[])
         .await
         .refused(401, "M_UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn ruma_reads_the_terms_accepts_them_and_is_let_in() {
+    const URL: &str = "https://example.org/privacy";
+    let site = Federated::start_with(|config, _| {
+        let document = PolicyDocument {
+            name: "Privacy policy".to_owned(),
+            text: PolicyText::Url(URL.to_owned()),
+        };
+        let policy = Policy {
+            version: "1.0".to_owned(),
+            languages: [("en".to_owned(), document)].into(),
+        };
+        config.terms.policies = [("privacy".to_owned(), policy)].into();
+    })
+    .await;
+    let token = site.register("alice").await;
+    let answer = call(&site, versions::Request::new(), SendAccessToken::None, ()).await;
+    let supported = answer.as_supported_versions();
+    let path = || Cow::Borrowed(&supported);
+    site.get(&token, "account", &[])
+        .await
+        .refused(403, "M_TERMS_NOT_SIGNED");
+    let shown = call(&site, terms::Request::new(), SendAccessToken::None, path()).await;
+    let privacy = &shown.policies["privacy"];
+    let english = &privacy.localized["en"];
+    assert_eq!(
+        (privacy.version.as_str(), english.name.as_str()),
+        ("1.0", "Privacy policy")
+    );
+    let request = accept::Request::new(vec![english.url.clone()]);
+    call(&site, request, token.as_str(), path()).await;
+    let answer = call(&site, account::Request::new(), token.as_str(), path()).await;
+    assert_eq!(answer.user_id, site.user("alice"));
 }

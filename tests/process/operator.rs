@@ -431,6 +431,19 @@ fn garbage_on_the_socket_gets_a_sentence_and_harms_nothing() {
             None => assert!(line.len() > 65536),
         }
     }
+    // Addresses are read there as they stand in the store, and bound only as clients may bind them.
+    let mut socket = Socket::at(&site.store().join("admin.sock")).unwrap();
+    for (address, words) in [
+        ("a@b\u{378}.example", "e-mail address"),
+        ("A@b.example", "does not know"),
+    ] {
+        let request = json!({
+            "command": "associations_add", "mxid": MXID, "threepid": ["email", address],
+        });
+        let answer = socket.ask(&request).unwrap();
+        let sentence = answer["error"].as_str().unwrap();
+        assert!(sentence.contains(words), "{sentence}");
+    }
     let answer = exchange(&site, (status + "\n").as_bytes()).unwrap();
     assert_eq!(answer["ok"]["status"]["associations"], 0, "{answer}");
     assert_eq!(

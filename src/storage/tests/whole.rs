@@ -22,7 +22,9 @@ use super::super::{
 use super::disk::TestDisk;
 use super::invitations::{invitation, invited};
 use super::model::{self, Model, QUIET, SMALL};
-use crate::types::{AccessTokenHash, ClientSecret, RecordId, Sid, Timestamp, UserId};
+use crate::types::{
+    AccessTokenHash, ClientSecret, Medium, RecordId, Sid, ThreePid, Timestamp, UserId,
+};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -507,6 +509,40 @@ async fn every_day_has_a_snapshot_until_nothing_deleted_is_left() {
     assert!(stands_in_journal(root.path(), b"user2@example.org"));
     assert_ne!(seen[0], seen[1]);
     assert_eq!(seen[2], seen[3], "when nothing changes, nothing is made");
+}
+
+#[test]
+fn an_address_that_later_rules_refuse_is_no_damage() {
+    let root = TempDir::new().unwrap();
+    let store = model::reopen_real(root.path());
+    let address = "someone@b\u{378}.example";
+    assert!(ThreePid::parse(Medium::Email, address).is_err());
+    let threepid = ThreePid::stored(Medium::Email, address).unwrap();
+    let of = threepid.clone();
+    store
+        .write_blocking(move |tx| -> Result<(), StoreError> {
+            let record = SessionRecord {
+                threepid: of.clone(),
+                ..session(1)
+            };
+            tx.put::<Sessions>(&Sid::parse("of-it").unwrap(), &record)?;
+            associations::put(tx, &of, &model::record(1))
+        })
+        .unwrap();
+    assert!(store.close(PATIENCE));
+    // By the rows of the index, and by those of the journal.
+    for lost in [false, true] {
+        if lost {
+            fs::remove_dir_all(root.path().join("index")).unwrap();
+        }
+        let store = model::reopen_real(root.path());
+        let found = store.read(|tx| tx.get::<Associations>(&threepid)).unwrap();
+        assert_eq!(found, Some(model::record(1)));
+        let of = Sid::parse("of-it").unwrap();
+        let found = store.read(|tx| tx.get::<Sessions>(&of)).unwrap();
+        assert_eq!(found.unwrap().threepid, threepid);
+        assert!(store.close(PATIENCE));
+    }
 }
 
 #[test]
