@@ -15,7 +15,8 @@ use serde_json::json;
 use super::error::{ApiError, ErrCode};
 use super::state::State;
 use super::{
-    accounts, associations, email, hashed_lookup, keys, lookup, msisdn, pages, peer, status, terms,
+    accounts, associations, email, hashed_lookup, invitations, keys, lookup, msisdn, pages, peer,
+    status, terms,
 };
 use crate::config::V1;
 
@@ -229,6 +230,9 @@ fn table() -> Vec<Endpoint> {
         v1(Full, post, "/bulk_lookup", lookup::bulk_lookup),
         v2(TokenAndTerms, get, "/hash_details", hashed_lookup::hash_details),
         v2(TokenAndTerms, post, "/lookup", hashed_lookup::lookup),
+        // Invitations
+        both(Full, TokenAndTerms, post, "/store-invite", invitations::store),
+        both(Off, TokenAndTerms, post, "/sign-ed25519", invitations::sign),
         // Pages
         page("/", pages::home),
         page("/verify/email", pages::confirm),
@@ -282,6 +286,7 @@ pub fn configure(app: &mut web::ServiceConfig, state: &State) {
         .app_data(web::Data::from(state.validation.clone()))
         .app_data(web::Data::from(state.accounts.clone()))
         .app_data(web::Data::from(state.associations.clone()))
+        .app_data(web::Data::from(state.invitations.clone()))
         .app_data(web::Data::from(state.terms.clone()))
         .app_data(web::Data::from(state.lookup.clone()))
         .app_data(web::Data::from(state.pubkeys.clone()))

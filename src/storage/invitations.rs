@@ -30,6 +30,20 @@ pub fn put(
     tx.put::<EphemeralKeys>(&record.public_key, &key)
 }
 
+/// At most `limit` invitations, all or those for a 3PID, in the order of their addresses, those after `after`.
+///
+/// # Errors
+/// When the store fails.
+pub fn list(
+    tx: &Tx<'_>,
+    threepid: Option<&ThreePid>,
+    after: Option<&InvitationPlace>,
+    limit: usize,
+) -> Result<Vec<(InvitationPlace, InvitationRecord)>, StoreError> {
+    let prefix = threepid.map(ThreePid::to_bytes).unwrap_or_default();
+    tx.scan::<Invitations>(&prefix, after, limit)
+}
+
 /// The invitations for a 3PID, whatever their state.
 ///
 /// # Errors
