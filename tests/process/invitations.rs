@@ -272,6 +272,7 @@ fn under_another_secret_what_was_mailed_still_works_and_an_invitation_is_a_new_o
     assert_eq!(status, 200, "{signed}");
     let again = invite(server.address, BOB, ALICE);
     assert_ne!(again["token"], stored["token"]);
+    assert_eq!(invite(server.address, BOB, ALICE), again);
     let target = format!("{}&mxid=@bob:hs.example", sign_target(&site.store()));
     let (status, signed) = call(server.address, "POST", &target, &Value::Null).unwrap();
     assert_eq!(status, 200, "{signed}");

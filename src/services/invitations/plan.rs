@@ -42,8 +42,8 @@ pub(super) fn carry_out(
         return Err(InviteError::InUse(mxid));
     }
     let same = invitations::same(tx, &place.0, &wanted.room_id, &wanted.sender, now)?;
-    // Under another secret its mail cannot be written again.
-    let same = same.filter(|(place, record)| {
+    // What was stored under another secret cannot be mailed again.
+    let same = same.into_iter().find(|(place, record)| {
         EphemeralKey::of_invitation(secret, &place.0, &place.1)
             .is_ok_and(|key| key.public_key() == record.public_key)
     });
