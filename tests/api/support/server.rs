@@ -39,7 +39,6 @@ pub struct TestServer {
     pub lookup: Arc<Lookup>,
     pub outbox: Outbox,
     pub certificates: Option<Arc<Certificates>>,
-    pub outbox: Outbox,
     pub config: Config,
     reloader: Weak<Reloader>,
     running: Running,
@@ -101,7 +100,6 @@ impl TestServer {
         let lookup = app.lookup();
         let outbox = app.outbox();
         let certificates = app.certificates();
-        let outbox = app.outbox();
         let (stop, stopping) = watch::channel(Stop::No);
         let task = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
@@ -115,7 +113,6 @@ impl TestServer {
             lookup,
             outbox,
             certificates,
-            outbox,
             config,
             reloader,
             running: Running { stop, task },
