@@ -41,7 +41,7 @@ use crate::net::{ResolveError, SetupError};
 use crate::random::{Random, RandomError};
 use crate::services::admin::Admin;
 use crate::services::health::Health;
-use crate::services::jobs::{BudgetSweeper, SessionSweeper};
+use crate::services::jobs::{BudgetSweeper, InvitationSweeper, SessionSweeper};
 use crate::services::lookup::{Lookup, RotateError};
 use crate::services::outbox::Outbox;
 use crate::storage::{self, OpenError, Store, StoreError};
@@ -56,6 +56,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How often ended sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// How often ended invitations are looked for, and all of them counted.
+const INVITATIONS_EVERY: Duration = Duration::from_mins(10);
 
 /// How often the age of the pepper is looked at.
 const PEPPER_EVERY: Duration = Duration::from_mins(1);
@@ -173,6 +176,7 @@ pub struct App {
     store: Store,
     sweeper: Arc<SessionSweeper>,
     budgets: Arc<BudgetSweeper>,
+    invitation_sweeper: Arc<InvitationSweeper>,
     lookup: Arc<Lookup>,
     outbox: Outbox,
 }
@@ -204,6 +208,11 @@ impl App {
             metrics: Arc::clone(&state.metrics),
             health: Arc::new(Health::new(store.clone())),
         };
+        let invitation_sweeper = Arc::new(InvitationSweeper::new(
+            store.clone(),
+            deps.clock.clone(),
+            Arc::clone(&state.metrics),
+        ));
         let health = Arc::clone(&monitoring.health);
         let monitoring =
             listeners::monitoring(config.metrics.listen.as_ref(), passed.metrics, monitoring)?;
@@ -237,7 +246,7 @@ impl App {
         }
         let budgets = BudgetSweeper::new(store.clone(), Arc::clone(&deps.clock));
         let budgets = Arc::new(budgets);
-        let sweeper = Arc::new(SessionSweeper::new(store.clone(), deps.clock));
+        let sweeper = Arc::new(SessionSweeper::new(store.clone(), Arc::clone(&deps.clock)));
         Ok(Self {
             listening,
             places,
@@ -250,6 +259,7 @@ impl App {
             store,
             sweeper,
             budgets,
+            invitation_sweeper,
             lookup,
             outbox,
         })
@@ -285,6 +295,11 @@ impl App {
         Arc::clone(&self.budgets)
     }
 
+    /// The job that removes ended invitations.
+    pub fn invitation_sweeper(&self) -> Arc<InvitationSweeper> {
+        Arc::clone(&self.invitation_sweeper)
+    }
+
     /// Lookups, with the job that changes the pepper.
     pub fn lookup(&self) -> Arc<Lookup> {
         Arc::clone(&self.lookup)
@@ -312,6 +327,7 @@ impl App {
         let mut server = tokio::spawn(server);
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper), Arc::clone(&self.budgets)));
+        jobs.spawn(sweep_invitations(Arc::clone(&self.invitation_sweeper)));
         jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
         jobs.spawn(async move { self.outbox.run().await });
         jobs.spawn(watchdog(self.store.clone()));
@@ -377,6 +393,7 @@ impl App {
         drop((
             self.sweeper,
             self.budgets,
+            self.invitation_sweeper,
             self.lookup,
             self.health,
             self.reloader,
@@ -506,6 +523,18 @@ async fn sweep(sessions: Arc<SessionSweeper>, budgets: Arc<BudgetSweeper>) {
         }
         if let Err(error) = budgets.run_once().await {
             log::error!("budgets whose time is over could not be removed: {error}");
+        }
+    }
+}
+
+async fn sweep_invitations(sweeper: Arc<InvitationSweeper>) {
+    let mut ticks = tokio::time::interval(INVITATIONS_EVERY);
+    loop {
+        ticks.tick().await;
+        match sweeper.run_once().await {
+            Ok(0) => {}
+            Ok(removed) => log::info!("removed {removed} ended invitations"),
+            Err(error) => log::error!("ended invitations could not be removed: {error}"),
         }
     }
 }

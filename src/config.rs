@@ -13,6 +13,7 @@ mod email;
 mod environment;
 mod federation;
 mod file;
+mod invites;
 mod keys;
 mod limits;
 mod load;
@@ -41,6 +42,7 @@ pub use associations::Associations;
 pub use email::{Email, MailTransport, Smtp, SmtpSecurity};
 pub use environment::Environment;
 pub use federation::Federation;
+pub use invites::{AllowedClient, Invites, WebClient};
 pub use keys::Keys;
 pub use limits::{Limits, Rate};
 pub use load::{LoadError, Loaded};
@@ -85,6 +87,8 @@ pub struct Config {
     pub associations: Associations,
     /// Who may have an account.
     pub accounts: Accounts,
+    /// Invitations by e-mail.
+    pub invites: Invites,
     /// The bounds of lookups.
     pub lookup: Lookup,
     /// How homeservers are found and asked.
@@ -120,6 +124,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             associations: Associations::default(),
             accounts: Accounts::default(),
+            invites: Invites::default(),
             lookup: Lookup::default(),
             federation: Federation::default(),
             terms: Terms::default(),

@@ -7,6 +7,7 @@ mod auth;
 mod email;
 mod error;
 mod hashed_lookup;
+mod invitations;
 mod keys;
 mod lookup;
 mod metrics;

@@ -54,6 +54,10 @@ pub enum Action {
     WrongCodesByNumber,
     /// Unbinds by a homeserver's signature from one source.
     UnbindsByIp,
+    /// Invitations by one user.
+    InvitesBySender,
+    /// Invitations to one address.
+    InvitesByAddress,
     /// Different addresses that one account looks up.
     LookupsByAccount,
     /// Addresses that one source looks up without an account.
@@ -64,7 +68,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::RequestsByIp,
         Self::RegisterByIp,
         Self::EmailByAddress,
@@ -78,6 +82,8 @@ impl Action {
         Self::WrongTokensByIp,
         Self::WrongCodesByNumber,
         Self::UnbindsByIp,
+        Self::InvitesBySender,
+        Self::InvitesByAddress,
         Self::LookupsByAccount,
         Self::LookupsByIp,
         Self::KeyFetchesByServer,
@@ -99,6 +105,8 @@ impl Action {
             Self::WrongTokensByIp => "wrong_tokens_by_ip",
             Self::WrongCodesByNumber => "wrong_codes_by_number",
             Self::UnbindsByIp => "unbinds_by_ip",
+            Self::InvitesBySender => "invites_by_sender",
+            Self::InvitesByAddress => "invites_by_address",
             Self::LookupsByAccount => "lookups_by_account",
             Self::LookupsByIp => "lookups_by_ip",
             Self::KeyFetchesByServer => "key_fetches_by_server",
@@ -131,6 +139,8 @@ impl Action {
             Self::WrongTokensByIp => &settings.wrong_tokens_by_ip,
             Self::WrongCodesByNumber => &settings.wrong_codes_by_number,
             Self::UnbindsByIp => &settings.unbinds_by_ip,
+            Self::InvitesBySender => &settings.invites_by_sender,
+            Self::InvitesByAddress => &settings.invites_by_address,
             Self::LookupsByAccount => &settings.lookups_by_account,
             Self::LookupsByIp => &settings.lookups_by_ip,
             Self::KeyFetchesByServer => &settings.key_fetches_by_server,

@@ -3,6 +3,7 @@
 //! Every label has a closed set of values, so that nobody outside can make the text grow: routes are those of the table,
 //! methods and errcodes those that there are. No address, user or secret is ever a label.
 
+mod invitations;
 mod store;
 
 use std::time::Duration;
@@ -13,6 +14,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use self::invitations::InvitationMetrics;
+pub use self::invitations::{InvitationFigures, InviteOutcome};
 pub use self::store::StoreFigures;
 use self::store::StoreMetrics;
 
@@ -197,6 +200,7 @@ pub struct Metrics {
     lookup_addresses: IntCounter,
     federation: IntCounterVec,
     deliveries: IntCounterVec,
+    invitations: InvitationMetrics,
     reloads: IntCounterVec,
     certificate_reloads: IntCounterVec,
     certificate_ends: IntGauge,
@@ -284,6 +288,7 @@ impl Metrics {
                 "Tries to do outgoing work, by what they came to",
                 &["kind", "outcome"],
             )?,
+            invitations: InvitationMetrics::new(&registry)?,
             reloads: counters(
                 "bindery_reloads_total",
                 "Reloads of the configuration",
@@ -404,6 +409,16 @@ impl Metrics {
         self.lookups.inc();
         self.lookup_addresses
             .inc_by(u64::try_from(addresses).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a request to invite.
+    pub fn invited(&self, outcome: InviteOutcome) {
+        self.invitations.count(outcome);
+    }
+
+    /// Takes over how far the invitations that there are have come.
+    pub fn invitations(&self, figures: &InvitationFigures) {
+        self.invitations.set(figures);
     }
 
     /// Counts a reload that was carried out or refused.

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod admin;
 pub mod associations;
 pub mod health;
+pub mod invitations;
 pub mod jobs;
 pub mod lookup;
 pub mod outbox;

@@ -2,6 +2,7 @@
 
 mod base64;
 mod canonical;
+mod ephemeral_key;
 mod key_ring;
 mod secret;
 mod server_key;
@@ -9,6 +10,7 @@ mod server_keys;
 
 pub use self::base64::{decode_base64, encode_base64};
 pub use canonical::{CanonicalError, canonical_json};
+pub use ephemeral_key::EphemeralKey;
 pub use key_ring::{KeyFileError, KeyRing};
 pub use secret::ServerSecret;
 pub use server_key::{ServerKey, VerifyError, verify_json};

@@ -18,7 +18,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::config;
-use crate::types::{ServerName, Sid, Token};
+use crate::types::{InviteDetails, ServerName, Sid, Token};
 
 use brands::Brands;
 use catalogue::Catalogue;
@@ -39,6 +39,31 @@ pub enum Message<'a> {
         /// How long the link works; shown as whole minutes, hours or days.
         lifetime: Duration,
     },
+    /// Invites whoever reads it into a room.
+    Invitation {
+        /// The server that sends it.
+        server: &'a ServerName,
+        /// What is said of the invitation.
+        invitation: Invitation<'a>,
+    },
+}
+
+/// What the mail of an invitation says. All but the link is what strangers say, and is shown so that nothing in it can
+/// become a link.
+#[derive(Clone, Copy)]
+pub struct Invitation<'a> {
+    /// The name of who invites.
+    pub inviter: &'a str,
+    /// The name of the room, if it has one.
+    pub room: Option<&'a str>,
+    /// Whether the room is a space.
+    pub is_space: bool,
+    /// The link that joins the room. Secret.
+    pub link: &'a str,
+    /// How long the invitation holds; shown as whole days, if it is a day or more.
+    pub lifetime: Duration,
+    /// What else the request said, which templates find under `details` by its name.
+    pub details: &'a InviteDetails,
 }
 
 /// A code to be rendered as the text of an SMS.

@@ -4,6 +4,7 @@
 mod access_token;
 mod email;
 mod identifiers;
+mod invite_details;
 mod invite_token;
 mod key_state;
 mod lookup;
@@ -18,6 +19,7 @@ mod timestamp;
 pub use access_token::{AccessToken, AccessTokenHash};
 pub use email::Email;
 pub use identifiers::{KeyId, ServerName, Sid, UserId};
+pub use invite_details::{InviteDetails, is_invisible, one_line};
 pub use invite_token::{InviteToken, InviteTokenHash};
 pub use key_state::KeyState;
 pub use lookup::{LookupAlgorithm, LookupHash, Pepper};

@@ -281,6 +281,7 @@ fn objection(command: &str) -> Option<String> {
             "SELECTOR" => "mail",
             "KEY" => "ed25519:1",
             "DIR" => "backup",
+            "ID" => "b2OEKXk3mJhzz0u0hOQ3Rg",
             word => word,
         });
     match Cli::try_parse_from(words) {

@@ -1,6 +1,7 @@
 //! The real binary: exit codes, bad configuration, a second instance, signals, and SIGKILL at any moment.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
@@ -40,8 +41,13 @@ mod gateway;
 mod homeserver;
 #[path = "api/support/http2.rs"]
 mod http2;
+#[path = "process/invitations.rs"]
+mod invitations;
 #[path = "process/logs.rs"]
 mod logs;
+#[path = "api/support/mailbox.rs"]
+#[expect(dead_code, reason = "the other tests look closer")]
+mod mailbox;
 #[path = "process/mistakes.rs"]
 mod mistakes;
 #[path = "process/operator.rs"]

@@ -24,6 +24,7 @@ mod federation;
 #[expect(dead_code, reason = "the tests make it go wrong in more ways")]
 mod homeserver;
 mod http;
+mod invitations;
 mod journal;
 mod limits;
 mod load;
@@ -37,7 +38,7 @@ mod storage;
 use std::process::ExitCode;
 
 /// The groups, in the order in which they run.
-const GROUPS: [(&str, fn()); 8] = [
+const GROUPS: [(&str, fn()); 9] = [
     ("signing", signing::run),
     ("limits", limits::run),
     ("store", storage::run),
@@ -45,6 +46,7 @@ const GROUPS: [(&str, fn()); 8] = [
     ("http", http::run),
     ("hashed", lookup::run),
     ("federation", federation::run),
+    ("invitations", invitations::run),
     ("memory", memory::run),
 ];
 

@@ -17,6 +17,7 @@ use crate::net::Resolver;
 use crate::services::accounts::Accounts;
 use crate::services::admin::Probes;
 use crate::services::associations::{Associations, AssociationsParts, AssociationsSettings};
+use crate::services::invitations::{Invitations, InvitationsParts, InvitationsSettings};
 use crate::services::lookup::{Lookup, LookupParts, LookupSettings};
 use crate::services::outbox::{Outbox, OutboxParts, OutboxSettings};
 use crate::services::pubkeys::Pubkeys;
@@ -64,6 +65,7 @@ pub(super) fn reloader(state: &State, certificates: Option<Arc<Certificates>>) -
         templates: Arc::clone(&state.templates),
         validation: Arc::clone(&state.validation),
         accounts: Arc::clone(&state.accounts),
+        invitations: Arc::clone(&state.invitations),
         terms: Arc::clone(&state.terms),
         metrics: Arc::clone(&state.metrics),
         certificates,
@@ -108,8 +110,13 @@ pub(super) fn parts(
     };
     let federation = base.federation()?;
     let sms = sms(config, deps)?;
+    let invitations = Arc::new(base.invitations(mailer.clone(), &templates));
     let validation = Arc::new(base.validation(mailer, sms, &templates));
-    let outbox = base.outbox(&federation, &validation);
+    let writers = Writers {
+        validation: Arc::clone(&validation),
+        invitations: Arc::clone(&invitations),
+    };
+    let outbox = base.outbox(&federation, writers);
     let state = State {
         server_name: config.server.name.clone(),
         v1: Arc::new(V1Access {
@@ -119,9 +126,14 @@ pub(super) fn parts(
         accounts: Arc::new(base.accounts(&federation)),
         validation,
         associations: Arc::new(base.associations(federation)),
+        invitations,
         terms: Arc::new(base.terms()),
         lookup: Arc::new(base.lookup()),
-        pubkeys: Arc::new(Pubkeys::new(store.clone(), base.keys)),
+        pubkeys: Arc::new(Pubkeys::new(
+            store.clone(),
+            base.keys,
+            Arc::clone(&deps.clock),
+        )),
         templates,
         limits: base.limits,
         body_limits: BodyLimits {
@@ -188,15 +200,36 @@ impl Base<'_> {
         )
     }
 
-    fn outbox(&self, federation: &Federation, validation: &Arc<Validation>) -> Outbox {
+    fn invitations(&self, mailer: Mailer, templates: &Arc<Templates>) -> Invitations {
+        let config = self.config;
+        Invitations::new(
+            InvitationsParts {
+                store: self.store.clone(),
+                mailer,
+                templates: Arc::clone(templates),
+                limits: Arc::clone(&self.limits),
+                keys: Arc::clone(&self.keys),
+                secret: Arc::clone(&self.secret),
+                clock: Arc::clone(&self.deps.clock),
+                random: self.deps.random.clone(),
+                metrics: Arc::clone(&self.metrics),
+            },
+            InvitationsSettings {
+                server_name: config.server.name.clone(),
+                public_url: config.server.public_url.to_string(),
+                invites: config.invites.clone(),
+                accounts: config.accounts.clone(),
+            },
+        )
+    }
+
+    fn outbox(&self, federation: &Federation, writers: Writers) -> Outbox {
         Outbox::new(
             OutboxParts {
                 store: self.store.clone(),
                 keys: Arc::clone(&self.keys),
                 federation: federation.clone(),
-                messages: Box::new(Writers {
-                    validation: Arc::clone(validation),
-                }),
+                messages: Box::new(writers),
                 clock: Arc::clone(&self.deps.clock),
                 random: self.deps.random.clone(),
                 metrics: Arc::clone(&self.metrics),

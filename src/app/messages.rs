@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::services::invitations::{Invitations, InviteError};
 use crate::services::outbox::{Failure, Messages, Sending, Sent};
 use crate::services::validation::{PhoneError, Validation, ValidationError};
 use crate::services::{SendError, SmsError};
@@ -11,6 +12,7 @@ use crate::types::Sid;
 /// The services that write messages.
 pub(super) struct Writers {
     pub(super) validation: Arc<Validation>,
+    pub(super) invitations: Arc<Invitations>,
 }
 
 impl Messages for Writers {
@@ -25,8 +27,14 @@ impl Messages for Writers {
         })
     }
 
-    fn invitation(&self, _: InvitationPlace) -> Sending<'_> {
-        Box::pin(async { Ok(Sent::NotWanted) })
+    fn invitation(&self, place: InvitationPlace) -> Sending<'_> {
+        Box::pin(async move {
+            match self.invitations.send_queued(&place).await {
+                Ok(wanted) => Ok(sent(wanted)),
+                Err(InviteError::Send(error)) => Err(not_sent(&error)),
+                Err(error) => Err(Failure::of_this(error.to_string())),
+            }
+        })
     }
 }
 

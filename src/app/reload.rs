@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::services::accounts::Accounts;
+use crate::services::invitations::Invitations;
 use crate::services::terms::Terms;
 use crate::services::validation::Validation;
 use crate::templates::{TemplateError, Templates};
@@ -17,6 +18,7 @@ pub struct Reloader {
     pub(super) templates: Arc<Templates>,
     pub(super) validation: Arc<Validation>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) invitations: Arc<Invitations>,
     pub(super) terms: Arc<Terms>,
     pub(super) metrics: Arc<Metrics>,
     /// None while no listener speaks TLS.
@@ -24,9 +26,10 @@ pub struct Reloader {
 }
 
 /// The keys that hold at once; of a name with a dot at its end, all keys that begin with it.
-const AT_ONCE: [&str; 9] = [
+const AT_ONCE: [&str; 10] = [
     "accounts.",
     "api.next_link_hosts",
+    "invites.",
     "limits.",
     "log.level",
     "sms.message",
@@ -63,6 +66,8 @@ impl Reloader {
         self.validation
             .allow_next_link_hosts(new.api.next_link_hosts.clone());
         self.accounts.reload(new.accounts.clone());
+        self.invitations
+            .reload(new.invites.clone(), new.accounts.clone());
         self.terms.reload(&new.terms);
         Ok(())
     }

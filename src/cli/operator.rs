@@ -13,10 +13,12 @@ pub use self::connection::ConnectionError;
 use self::show::Show;
 use super::CliError;
 use crate::config::Config;
-use crate::services::admin::{AccountTarget, AdminAnswer, AdminRequest, AssociationTarget, Person};
-use crate::types::{Invalid, KeyId, Medium, ServerName, ThreePid, UserId};
+use crate::services::admin::{
+    AccountTarget, AdminAnswer, AdminRequest, AssociationTarget, InviteTarget, Person,
+};
+use crate::types::{Invalid, KeyId, Medium, RecordId, ServerName, ThreePid, UserId};
 
-/// `bindery status`, `associations`, `accounts`, `keys`, `backup`, `pepper`, `sms` and `erase`.
+/// `bindery status`, `associations`, `invites`, `accounts`, `keys`, `backup`, `pepper`, `sms` and `erase`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Operator {
     /// Show what the server is and holds
@@ -25,6 +27,9 @@ pub enum Operator {
     /// List, add or remove associations
     #[command(subcommand)]
     Associations(Associations),
+    /// List invitations, mail them again, or take them back
+    #[command(subcommand)]
+    Invites(Invites),
     /// List or end accounts
     #[command(subcommand)]
     Accounts(Accounts),
@@ -100,6 +105,53 @@ pub enum Associations {
     },
 }
 
+/// `bindery invites`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Invites {
+    /// Show invitations and how far they have come: all, those by a user, or those for an address
+    #[command(
+        after_help = "Examples:\n  bindery invites list --sender @alice:example.org\n  \
+                            bindery invites list email bob@example.org"
+    )]
+    List {
+        /// Only those by this user
+        #[arg(long, value_name = "MXID", value_parser = user)]
+        sender: Option<UserId>,
+        /// Only those for this address: MEDIUM is `email`
+        #[arg(num_args = 2, value_names = ["MEDIUM", "ADDRESS"])]
+        threepid: Vec<String>,
+    },
+    /// Mail an invitation again that waits for somebody to bind the address
+    #[command(after_help = "Example:\n  bindery invites resend b2OEKXk3mJhzz0u0hOQ3Rg")]
+    Resend {
+        /// The id of the invitation, as the list shows it
+        #[arg(value_name = "ID", value_parser = record, allow_hyphen_values = true)]
+        id: RecordId,
+    },
+    /// Take invitations back: one, all by a user, or all for an address
+    #[command(
+        after_help = "Examples:\n  bindery invites revoke b2OEKXk3mJhzz0u0hOQ3Rg\n  \
+                            bindery invites revoke --sender @spam:example.org\n  \
+                            bindery invites revoke --for email bob@example.org"
+    )]
+    Revoke(Which),
+}
+
+/// Which invitations are taken back.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// The id of the invitation, as the list shows it
+    #[arg(value_name = "ID", value_parser = record, allow_hyphen_values = true)]
+    id: Option<RecordId>,
+    /// All by this user
+    #[arg(long, value_name = "MXID", value_parser = user)]
+    sender: Option<UserId>,
+    /// All for this address: MEDIUM is `email`
+    #[arg(long = "for", num_args = 2, value_names = ["MEDIUM", "ADDRESS"])]
+    threepid: Vec<String>,
+}
+
 /// `bindery accounts`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Accounts {
@@ -155,6 +207,9 @@ pub enum Keys {
         /// The id of the key
         #[arg(value_name = "KEY", value_parser = key)]
         key: KeyId,
+        /// Also if invitations are still to be signed by it: homeservers will not take these
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -215,6 +270,18 @@ fn more(asked: AdminRequest, answer: &AdminAnswer) -> Option<AdminRequest> {
             user,
             after: Some(after.clone()),
         }),
+        (
+            AdminRequest::InvitesList {
+                sender, threepid, ..
+            },
+            AdminAnswer::Invites {
+                after: Some(after), ..
+            },
+        ) => Some(AdminRequest::InvitesList {
+            sender,
+            threepid,
+            after: Some(after.clone()),
+        }),
         _ => None,
     }
 }
@@ -250,6 +317,27 @@ impl Operator {
                 };
                 AdminRequest::AssociationsRemove { target }
             }
+            Self::Invites(Invites::List {
+                sender,
+                threepid: words,
+            }) => AdminRequest::InvitesList {
+                sender,
+                threepid: threepid(&words)?,
+                after: None,
+            },
+            Self::Invites(Invites::Resend { id }) => AdminRequest::InvitesResend { invite: id },
+            Self::Invites(Invites::Revoke(Which {
+                id,
+                sender,
+                threepid: words,
+            })) => {
+                let target = id.map(InviteTarget::Invite);
+                let target = target.or(sender.map(InviteTarget::Sender));
+                let target = target.or(threepid(&words)?.map(InviteTarget::Threepid));
+                AdminRequest::InvitesRevoke {
+                    target: target.ok_or(CliError::Address(WHICH))?,
+                }
+            }
             Self::Accounts(Accounts::List { user }) => {
                 AdminRequest::AccountsList { user, after: None }
             }
@@ -266,7 +354,7 @@ impl Operator {
             },
             Self::Keys(Keys::List) => AdminRequest::KeysList,
             Self::Keys(Keys::Rotate) => AdminRequest::KeysRotate,
-            Self::Keys(Keys::Revoke { key }) => AdminRequest::KeysRevoke { key },
+            Self::Keys(Keys::Revoke { key, force }) => AdminRequest::KeysRevoke { key, force },
             Self::Pepper(Pepper::Rotate) => AdminRequest::PepperRotate,
             Self::Sms(Sms::Off) => AdminRequest::SmsSwitch { on: false },
             Self::Sms(Sms::On) => AdminRequest::SmsSwitch { on: true },
@@ -285,6 +373,7 @@ impl Operator {
 
 const ADDRESS: Invalid = Invalid::expecting("`email` or `msisdn`, then an address");
 const WHOM: Invalid = Invalid::expecting("a user or an address");
+const WHICH: Invalid = Invalid::expecting("the id of an invitation, a user, or an address");
 const WHOSE: Invalid = Invalid::expecting("a user or a homeserver");
 
 /// A medium and an address, or nothing.
@@ -313,6 +402,10 @@ fn medium(text: &str) -> Result<Medium, String> {
 
 fn server(text: &str) -> Result<ServerName, String> {
     ServerName::parse(text).map_err(|expected| must(&expected))
+}
+
+fn record(text: &str) -> Result<RecordId, String> {
+    RecordId::parse(text).map_err(|expected| must(&expected))
 }
 
 fn key(text: &str) -> Result<KeyId, String> {

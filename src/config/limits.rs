@@ -42,6 +42,10 @@ pub struct Limits {
     pub wrong_codes_by_number: Vec<Rate>,
     /// Unbinds by a homeserver's signature from one address.
     pub unbinds_by_ip: Vec<Rate>,
+    /// Invitations by one user.
+    pub invites_by_sender: Vec<Rate>,
+    /// Invitations to one address.
+    pub invites_by_address: Vec<Rate>,
     /// Different addresses that one account looks up; at most one rate, without a burst of its own.
     pub lookups_by_account: Vec<Rate>,
     /// Addresses looked up on v1 from one address.
@@ -91,6 +95,8 @@ impl Default for Limits {
             wrong_tokens_by_ip: default_rate(60, hour),
             wrong_codes_by_number: default_rate(20, day),
             unbinds_by_ip: default_rate(60, hour),
+            invites_by_sender: default_rate(30, hour),
+            invites_by_address: default_rate(5, day),
             lookups_by_account: default_rate(10_000, day),
             lookups_by_ip: default_rate(100, day),
             key_fetches_by_server: default_rate(10, Duration::from_mins(1)),
@@ -132,6 +138,12 @@ impl Limits {
                 only_rate,
             ),
             unbinds_by_ip: section.value("unbinds_by_ip", default.unbinds_by_ip, rates),
+            invites_by_sender: section.value("invites_by_sender", default.invites_by_sender, rates),
+            invites_by_address: section.value(
+                "invites_by_address",
+                default.invites_by_address,
+                rates,
+            ),
             lookups_by_account: section.value(
                 "lookups_by_account",
                 default.lookups_by_account,

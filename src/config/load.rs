@@ -7,8 +7,8 @@ use super::environment::Environment;
 use super::file::File;
 use super::reader::Reader;
 use super::{
-    Accounts, Admin, Api, Associations, Config, Email, Federation, Keys, Limits, Log, Lookup,
-    Metrics, Problem, Said, Server, Sessions, Sms, Store, Templates, Terms, Tls,
+    Accounts, Admin, Api, Associations, Config, Email, Federation, Invites, Keys, Limits, Log,
+    Lookup, Metrics, Problem, Said, Server, Sessions, Sms, Store, Templates, Terms, Tls,
 };
 
 /// Where a file is looked for when none is named.
@@ -118,6 +118,7 @@ impl Config {
             sessions: Sessions::read(reader),
             associations: Associations::read(reader),
             accounts: Accounts::read(reader),
+            invites: Invites::read(reader),
             lookup: Lookup::read(reader),
             federation: Federation::read(reader),
             terms: Terms::read(reader),

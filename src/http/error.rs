@@ -14,6 +14,7 @@ use crate::limits::{Action, Limited};
 use crate::random::RandomError;
 use crate::services::accounts::RegisterError;
 use crate::services::associations::{BindError, LookupError, UnbindError};
+use crate::services::invitations::{InviteError, SignError};
 use crate::services::terms::AcceptError;
 use crate::services::validation::{PhoneError, Unserved, ValidationError};
 use crate::services::{FederationError, Outcome, SendError, SmsError, StoreError};
@@ -55,6 +56,8 @@ pub enum ErrCode {
     SessionNotValidated,
     /// A policy of this server has not been accepted.
     TermsNotSigned,
+    /// The 3PID is bound to a user.
+    ThreepidInUse,
     /// The token is wrong.
     TokenIncorrect,
     /// The body, or a list in it, is too large.
@@ -90,6 +93,7 @@ impl ErrCode {
             Self::SessionExpired => "M_SESSION_EXPIRED",
             Self::SessionNotValidated => "M_SESSION_NOT_VALIDATED",
             Self::TermsNotSigned => "M_TERMS_NOT_SIGNED",
+            Self::ThreepidInUse => "M_THREEPID_IN_USE",
             Self::TokenIncorrect => "M_TOKEN_INCORRECT",
             Self::TooLarge => "M_TOO_LARGE",
             Self::Unknown => "M_UNKNOWN",
@@ -465,6 +469,60 @@ impl From<BindError> for ApiError {
             BindError::Sign(error) => Self::internal(error),
             BindError::Random(error) => Self::internal(error),
             BindError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InviteError> for ApiError {
+    fn from(error: InviteError) -> Self {
+        match error {
+            InviteError::OtherUser => Self::new(
+                StatusCode::FORBIDDEN,
+                ErrCode::Unauthorized,
+                "`sender` must be the user that the access token belongs to.",
+            ),
+            InviteError::NotServed => {
+                Self::new(StatusCode::FORBIDDEN, ErrCode::Forbidden, NOT_SERVED)
+            }
+            InviteError::Blocked => Self::new(
+                StatusCode::FORBIDDEN,
+                ErrCode::Forbidden,
+                "This server's operator does not allow this invitation.",
+            ),
+            InviteError::InUse(mxid) => Self::bad_request(
+                ErrCode::ThreepidInUse,
+                "The address is bound to a user, who can be invited as such.",
+            )
+            .with("mxid", mxid.as_str()),
+            InviteError::Limited(limited) => Self::limited(&limited),
+            InviteError::Send(SendError::NoTransport) => Self::bad_request(
+                ErrCode::Unrecognized,
+                "This server does not send e-mail, so it cannot invite e-mail addresses.",
+            ),
+            InviteError::Send(error) => error.into(),
+            InviteError::Template(error) => Self::internal(error),
+            error @ (InviteError::Key(_) | InviteError::OtherSecret) => Self::internal(error),
+            InviteError::Random(error) => error.into(),
+            InviteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignError> for ApiError {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Unknown => Self::new(
+                StatusCode::NOT_FOUND,
+                ErrCode::Unrecognized,
+                "There is no invitation with this token, or it has ended.",
+            ),
+            SignError::NotItsKey => Self::new(
+                StatusCode::FORBIDDEN,
+                ErrCode::Forbidden,
+                "The private key is not the one of this invitation.",
+            ),
+            SignError::Sign(error) => Self::internal(error),
+            SignError::Store(error) => error.into(),
         }
     }
 }

@@ -17,7 +17,8 @@ use super::error::{ApiError, ErrCode};
 use super::peer::Origin;
 use super::state::State;
 use super::{
-    accounts, associations, email, hashed_lookup, keys, lookup, msisdn, pages, status, terms,
+    accounts, associations, email, hashed_lookup, invitations, keys, lookup, msisdn, pages, status,
+    terms,
 };
 use crate::config::V1;
 
@@ -238,6 +239,9 @@ fn table() -> Vec<Endpoint> {
         v1(Full, post, "/bulk_lookup", lookup::bulk_lookup),
         v2(TokenAndTerms, get, "/hash_details", hashed_lookup::hash_details),
         v2(TokenAndTerms, post, "/lookup", hashed_lookup::lookup),
+        // Invitations
+        both(Full, TokenAndTerms, post, "/store-invite", invitations::store),
+        both(Off, TokenAndTerms, post, "/sign-ed25519", invitations::sign),
         // Pages
         page("/", pages::home),
         page("/verify/email", pages::confirm),
@@ -291,6 +295,7 @@ pub fn configure(app: &mut web::ServiceConfig, state: &State) {
         .app_data(web::Data::from(state.validation.clone()))
         .app_data(web::Data::from(state.accounts.clone()))
         .app_data(web::Data::from(state.associations.clone()))
+        .app_data(web::Data::from(state.invitations.clone()))
         .app_data(web::Data::from(state.terms.clone()))
         .app_data(web::Data::from(state.lookup.clone()))
         .app_data(web::Data::from(state.pubkeys.clone()))

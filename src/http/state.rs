@@ -16,6 +16,7 @@ use crate::random::Random;
 use crate::services::accounts::Accounts;
 use crate::services::admin::Probes;
 use crate::services::associations::Associations;
+use crate::services::invitations::Invitations;
 use crate::services::lookup::Lookup;
 use crate::services::pubkeys::Pubkeys;
 use crate::services::terms::Terms;
@@ -36,6 +37,8 @@ pub struct State {
     pub validation: Arc<Validation>,
     /// Associations.
     pub associations: Arc<Associations>,
+    /// Invitations.
+    pub invitations: Arc<Invitations>,
     /// Policies, and who has accepted them.
     pub terms: Arc<Terms>,
     /// Lookups by hash.

@@ -3,6 +3,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::metrics::MailOutcome;
 use crate::net::ResolveError;
 use crate::random::RandomError;
 
@@ -79,6 +80,18 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// What is counted for it.
+    pub const fn outcome(&self) -> MailOutcome {
+        match self {
+            Self::Temporary(_) => MailOutcome::Temporary,
+            Self::Message(_) | Self::NoTransport => MailOutcome::Failed,
+            Self::Refused { .. }
+            | Self::NeedsSmtpUtf8
+            | Self::NoSmtpUtf8 { .. }
+            | Self::Address => MailOutcome::Refused,
+        }
+    }
+
     /// Whether sending this mail to this address again cannot succeed.
     pub const fn is_final(&self) -> bool {
         !matches!(self, Self::Temporary(_) | Self::Message(_))

@@ -1,6 +1,7 @@
 //! What an operator asks for and changes: one request for each command, and one place that carries them out, whether they
 //! come over the socket of a running server or work on a store that nobody serves.
 
+mod invitations;
 mod keys;
 mod lists;
 mod probe;
@@ -13,6 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
+pub use self::invitations::{InviteInfo, InviteState, InviteTarget};
 pub use self::keys::KeyError;
 pub use self::probe::{Probes, Sighting};
 pub use self::sms::SmsStatus;
@@ -20,10 +22,12 @@ use crate::clock::Clock;
 use crate::random::{Random, RandomError};
 use crate::signing::ServerKeys;
 pub use crate::storage::erase::{Erased, Person};
-use crate::storage::tables::{Accounts, AssociationRecord, Associations, Sessions, Table};
+use crate::storage::tables::{
+    Accounts, AssociationRecord, Associations, InvitationPlace, Invitations, Sessions, Table,
+};
 use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations, erase};
 use crate::types::{
-    AccessTokenHash, Invalid, KeyId, KeyState, ServerName, ThreePid, Timestamp, UserId,
+    AccessTokenHash, Invalid, KeyId, KeyState, RecordId, ServerName, ThreePid, Timestamp, UserId,
 };
 
 /// How many rows one answer lists at most, and one step of a change takes.
@@ -68,6 +72,25 @@ pub enum AdminRequest {
         /// Whose.
         target: AccountTarget,
     },
+    /// The invitations of a sender, for a 3PID, or all, from one on.
+    InvitesList {
+        /// Only those of this user.
+        sender: Option<UserId>,
+        /// Only those for this 3PID.
+        threepid: Option<ThreePid>,
+        /// Those after this one.
+        after: Option<InvitationPlace>,
+    },
+    /// Mail an invitation again that waits for somebody to bind the address.
+    InvitesResend {
+        /// Its id.
+        invite: RecordId,
+    },
+    /// Take invitations back: their tokens and keys are worth nothing from then on.
+    InvitesRevoke {
+        /// Which.
+        target: InviteTarget,
+    },
     /// Write a consistent copy into a new folder, while everything goes on.
     Backup {
         /// The folder, which the server makes; an absolute path.
@@ -81,6 +104,9 @@ pub enum AdminRequest {
     KeysRevoke {
         /// Which.
         key: KeyId,
+        /// Also if invitations are still to be signed by it.
+        #[serde(default)]
+        force: bool,
     },
     /// Bring in another pepper for lookups.
     PepperRotate,
@@ -149,6 +175,13 @@ pub enum AdminAnswer {
         /// Where the list goes on, if it does.
         after: Option<AccountPlace>,
     },
+    /// To [`AdminRequest::InvitesList`].
+    Invites {
+        /// In the order of their addresses.
+        items: Vec<InviteInfo>,
+        /// Where the list goes on, if it does.
+        after: Option<InvitationPlace>,
+    },
     /// How many rows a command changed.
     Changed {
         /// Their number.
@@ -198,6 +231,8 @@ pub struct Status {
     pub associations: u64,
     /// Access tokens given out.
     pub accounts: u64,
+    /// Invitations, in whatever state.
+    pub invitations: u64,
     /// The server's keys.
     pub keys: Vec<KeyInfo>,
     /// Since when the pepper of lookups holds; none before the first start.
@@ -260,6 +295,12 @@ pub enum AdminError {
     /// The pepper could not be changed.
     #[error(transparent)]
     Pepper(#[from] RotationError),
+    /// The invitation cannot be mailed again.
+    #[error(
+        "the invitation {0} waits for nobody any more: it has ended, or the address is bound; `bindery invites list` \
+         shows which"
+    )]
+    InviteNotPending(RecordId),
     /// No randomness for a new pepper.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -384,6 +425,17 @@ impl Admin {
                 audit(actor, &format!("ended {rows} accounts of {whose}"));
                 AdminAnswer::Changed { rows }
             }
+            AdminRequest::InvitesList {
+                sender,
+                threepid,
+                after,
+            } => self.list_invitations(sender.as_ref(), threepid.as_ref(), after.as_ref())?,
+            AdminRequest::InvitesResend { invite } => AdminAnswer::Changed {
+                rows: self.resend_invitation(invite, actor).await?,
+            },
+            AdminRequest::InvitesRevoke { target } => AdminAnswer::Changed {
+                rows: self.revoke_invitations(target, actor).await?,
+            },
             AdminRequest::Backup { to } => {
                 if !to.is_absolute() {
                     return Err(AdminError::RelativePath);
@@ -406,8 +458,8 @@ impl Admin {
                 audit(actor, &format!("made {key}, which signs from now on"));
                 AdminAnswer::Keys(self.keys()?)
             }
-            AdminRequest::KeysRevoke { key } => {
-                self.revoke_key(&key).await?;
+            AdminRequest::KeysRevoke { key, force } => {
+                self.revoke_key(&key, force).await?;
                 audit(actor, &format!("revoked {key}"));
                 AdminAnswer::Keys(self.keys()?)
             }
@@ -458,6 +510,7 @@ impl Admin {
             sessions: rows(Sessions::NAME),
             associations: rows(Associations::NAME),
             accounts: rows(Accounts::NAME),
+            invitations: rows(Invitations::NAME),
             keys: self.keys()?,
             pepper_since: self
                 .parts

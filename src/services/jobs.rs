@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::storage::tables::{Budget, Budgets, Sessions};
-use crate::storage::{Store, StoreError, sessions};
+use crate::metrics::{InvitationFigures, Metrics};
+use crate::storage::tables::{Budget, Budgets, InvitationPlace, InvitationState, Sessions};
+use crate::storage::{Store, StoreError, invitations, sessions};
 use crate::types::Sid;
 
 /// How long an ended session is kept, so that a late client is told that it expired.
 const KEPT_AFTER_END: Duration = Duration::from_hours(24);
+
+/// How long an ended invitation is kept, so that an operator who is asked what became of it still sees it.
+const INVITATION_KEPT: Duration = Duration::from_hours(14 * 24);
 
 /// How many sessions are looked at in one step, so that nobody waits behind a sweep.
 const STEP: usize = 256;
@@ -122,5 +126,75 @@ impl BudgetSweeper {
                 })
                 .await?;
         }
+    }
+}
+
+/// Removes invitations some time after their end, and counts those that there are.
+pub struct InvitationSweeper {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl InvitationSweeper {
+    /// The job over its parts.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            store,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Goes through all invitations once, in small steps, and answers how many it removed.
+    ///
+    /// # Errors
+    /// When the store fails; what was removed stays removed.
+    pub async fn run_once(&self) -> Result<usize, StoreError> {
+        let mut figures = InvitationFigures::default();
+        let mut removed = 0;
+        let mut after: Option<InvitationPlace> = None;
+        loop {
+            let rows = self
+                .store
+                .read(|tx| invitations::list(tx, None, after.as_ref(), STEP))?;
+            let Some((last, _)) = rows.last() else {
+                self.metrics.invitations(&figures);
+                return Ok(removed);
+            };
+            after = Some(last.clone());
+            let now = self.clock.now();
+            let horizon = now.minus(INVITATION_KEPT);
+            let mut ended = Vec::new();
+            for (place, record) in rows {
+                if record.expires <= horizon {
+                    ended.push(place);
+                    continue;
+                }
+                let number = match record.state {
+                    _ if record.expires <= now => &mut figures.expired,
+                    InvitationState::Pending => &mut figures.pending,
+                    InvitationState::Bound { .. } => &mut figures.bound,
+                    InvitationState::Delivered { .. } => &mut figures.delivered,
+                    InvitationState::Failed { .. } => &mut figures.failed,
+                };
+                *number += 1;
+            }
+            if !ended.is_empty() {
+                removed += self.remove(ended).await?;
+            }
+        }
+    }
+
+    async fn remove(&self, ended: Vec<InvitationPlace>) -> Result<usize, StoreError> {
+        self.store
+            .write(move |tx| {
+                let mut removed = 0;
+                for place in &ended {
+                    removed += usize::from(invitations::remove(tx, place)?);
+                }
+                Ok(removed)
+            })
+            .await
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::signing::{ServerKeys, decode_base64};
-use crate::storage::tables::EphemeralKeys;
+use crate::storage::tables::{EphemeralKeys, Invitations};
 use crate::storage::{Store, StoreError};
 use crate::types::KeyId;
 
@@ -11,12 +12,13 @@ use crate::types::KeyId;
 pub struct Pubkeys {
     store: Store,
     keys: Arc<ServerKeys>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Pubkeys {
     /// The service over its parts.
-    pub fn new(store: Store, keys: Arc<ServerKeys>) -> Self {
-        Self { store, keys }
+    pub fn new(store: Store, keys: Arc<ServerKeys>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, keys, clock }
     }
 
     /// The public key with this id, as unpadded base64, unless it is unknown or revoked (identity service,
@@ -31,8 +33,8 @@ impl Pubkeys {
         decode_base64(public_key).is_some_and(|bytes| self.keys.is_valid(&bytes))
     }
 
-    /// Whether this is an ephemeral key that the server vouches for (identity service,
-    /// `GET pubkey/ephemeral/isvalid`).
+    /// Whether this is an ephemeral key that the server vouches for: as long as its invitation holds, whether or not
+    /// something was signed with it (identity service, `GET pubkey/ephemeral/isvalid`).
     ///
     /// # Errors
     /// When the store fails.
@@ -40,9 +42,16 @@ impl Pubkeys {
         let Some(key) = decode_base64(public_key).and_then(|bytes| bytes.try_into().ok()) else {
             return Ok(false);
         };
-        Ok(self
-            .store
-            .read(|tx| tx.get::<EphemeralKeys>(&key))?
-            .is_some())
+        let now = self.clock.now();
+        self.store.read(|tx| {
+            let Some(record) = tx.get::<EphemeralKeys>(&key)? else {
+                return Ok(false);
+            };
+            let Some(of) = record.invite else {
+                return Ok(true);
+            };
+            let invitation = tx.get::<Invitations>(&(of.threepid, of.invite))?;
+            Ok(invitation.is_some_and(|invitation| now < invitation.expires))
+        })
     }
 }

@@ -2,11 +2,9 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::ephemeral_key::EPHEMERAL_VERSION;
 use super::{ServerKey, decode_base64, encode_base64};
 use crate::types::KeyId;
-
-/// The version that no server key may have: it is the id of the ephemeral keys that sign-ed25519 signs with.
-const EPHEMERAL_VERSION: &str = "0";
 
 /// What is wrong with a key file or secret file; never what stands in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -283,7 +283,7 @@ mod tests {
     use crate::storage::tables::{
         AcceptedPolicy, InvitationState, KeyStateEntry, OutboxItem, PeppersRecord, PreviousPepper,
     };
-    use crate::types::{ClientSecret, InviteToken, KeyId, KeyState, Pepper, RoomId};
+    use crate::types::{ClientSecret, InviteDetails, InviteToken, KeyId, KeyState, Pepper, RoomId};
 
     fn email() -> ThreePid {
         ThreePid::parse(Medium::Email, "a@b.example").unwrap()
@@ -402,7 +402,7 @@ mod tests {
             token: InviteToken::presented("t"),
             sender: user.clone(),
             room_id: RoomId::parse("!r").unwrap(),
-            details: [("room_name".to_owned(), "n".to_owned())].into(),
+            details: InviteDetails::collect([("room_name", "n")]),
             language: None,
             brand: None,
             public_key: [9; 32],

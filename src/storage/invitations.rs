@@ -30,6 +30,20 @@ pub fn put(
     tx.put::<EphemeralKeys>(&record.public_key, &key)
 }
 
+/// At most `limit` invitations, all or those for a 3PID, in the order of their addresses, those after `after`.
+///
+/// # Errors
+/// When the store fails.
+pub fn list(
+    tx: &Tx<'_>,
+    threepid: Option<&ThreePid>,
+    after: Option<&InvitationPlace>,
+    limit: usize,
+) -> Result<Vec<(InvitationPlace, InvitationRecord)>, StoreError> {
+    let prefix = threepid.map(ThreePid::to_bytes).unwrap_or_default();
+    tx.scan::<Invitations>(&prefix, after, limit)
+}
+
 /// The invitations for a 3PID, whatever their state.
 ///
 /// # Errors
@@ -41,7 +55,7 @@ pub fn of_threepid(
     tx.scan::<Invitations>(&threepid.to_bytes(), None, usize::MAX)
 }
 
-/// The invitation of this sender into this room that waits for the 3PID already.
+/// The invitations of this sender into this room that wait for the 3PID already.
 ///
 /// # Errors
 /// When the store fails.
@@ -51,13 +65,15 @@ pub fn same(
     room_id: &RoomId,
     sender: &UserId,
     now: Timestamp,
-) -> Result<Option<(InvitationPlace, InvitationRecord)>, StoreError> {
-    Ok(of_threepid(tx, threepid)?.into_iter().find(|(_, record)| {
+) -> Result<Vec<(InvitationPlace, InvitationRecord)>, StoreError> {
+    let mut found = of_threepid(tx, threepid)?;
+    found.retain(|(_, record)| {
         record.state == InvitationState::Pending
             && now < record.expires
             && record.room_id == *room_id
             && record.sender == *sender
-    }))
+    });
+    Ok(found)
 }
 
 /// The invitation that a token belongs to, until it ends.

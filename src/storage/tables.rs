@@ -1,13 +1,11 @@
 //! The catalogue of tables: for each its keys and its record. The bytes are made in `codec`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Key, Record};
 use crate::types::{
-    AccessTokenHash, ClientSecretHash, InviteToken, InviteTokenHash, KeyId, KeyState, Pepper,
-    RecordId, RoomId, Sid, ThreePid, Timestamp, UserId,
+    AccessTokenHash, ClientSecretHash, InviteDetails, InviteToken, InviteTokenHash, KeyId,
+    KeyState, Pepper, RecordId, RoomId, Sid, ThreePid, Timestamp, UserId,
 };
 
 /// A table: a name, a number that stands in files, and what its rows look like.
@@ -171,7 +169,7 @@ pub struct InvitationRecord {
     /// Into which room.
     pub room_id: RoomId,
     /// What the request said besides, by the names of the specification; for the mail alone.
-    pub details: BTreeMap<String, String>,
+    pub details: InviteDetails,
     /// The language of the mail.
     pub language: Option<String>,
     /// The brand of the mail.

@@ -15,7 +15,7 @@ use super::{RenderError, TemplateError};
 const DEFAULT: &str = "default";
 
 /// The templates that are compiled in. `page.html` is the frame of all pages.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("page.html", include_str!("default/page.html")),
     ("confirm.html", include_str!("default/confirm.html")),
     ("verified.html", include_str!("default/verified.html")),
@@ -28,6 +28,8 @@ const BUILT_IN: [(&str, &str); 9] = [
     ),
     ("verification.txt", include_str!("default/verification.txt")),
     ("sms.txt", include_str!("default/sms.txt")),
+    ("invite.html", include_str!("default/invite.html")),
+    ("invite.txt", include_str!("default/invite.txt")),
 ];
 
 /// The templates of all brands.

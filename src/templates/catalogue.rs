@@ -13,7 +13,8 @@ use minijinja::{Error, ErrorKind, State, Value};
 use unic_langid::LanguageIdentifier;
 
 use super::TemplateError;
-use super::values::{Values, one_line};
+use super::values::Values;
+use crate::types::one_line;
 
 /// The catalogues that are compiled in.
 const BUILT_IN: [(&str, &str); 1] = [("en", include_str!("en.ftl"))];

@@ -40,6 +40,37 @@ verification-sender = This mail was sent automatically by { $server }, a Matrix 
 # $token is the code.
 sms-code = Your code is { $token }
 
+## The mail of an invitation
+##
+## $inviter is the name of who invites, $kind is room or space; $named is yes if it has a name, which is $room then. These
+## names are whatever a stranger chose.
+
+invite-subject = { $named ->
+    [yes] { $inviter } invites you to { $room }
+   *[no] { $kind ->
+        [space] { $inviter } invites you to a space on Matrix
+       *[room] { $inviter } invites you to a room on Matrix
+    }
+}
+invite-place = { $named ->
+    [yes] { $kind ->
+        [space] the space “{ $room }”
+       *[room] the room “{ $room }”
+    }
+   *[no] { $kind ->
+        [space] a space
+       *[room] a room
+    }
+}
+invite-heading = You are invited
+invite-intro = { $inviter } invites you to { invite-place } on Matrix, a network for open and secure communication.
+invite-action = To join, open this link, and sign in or make an account there:
+invite-button = Join
+invite-plain-link = If the button does not work, copy this link into your browser:
+invite-expiry = The invitation holds for { lifetime }. The link is for you alone: whoever has it can join in your place.
+invite-unknown = If you do not know who invites you, ignore this mail: nothing happens unless the link is opened.
+invite-sender = This mail was sent automatically by { $server }, a Matrix identity server, which was given your address by whoever invites you. The names in it are theirs.
+
 ## The page behind the link
 
 confirm-title = Confirm your e-mail address

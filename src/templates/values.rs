@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use minijinja::Value;
 
-use super::{Code, Html, Message, Page};
+use super::{Code, Html, Invitation, Message, Page};
+use crate::types::{InviteDetails, is_invisible};
 
 /// Why confirming did not work, as far as a user may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,7 @@ impl From<Message<'_>> for Mail {
                 link,
                 lifetime,
             } => verification(server.as_str(), link, lifetime),
+            Message::Invitation { server, invitation } => invite(server.as_str(), &invitation),
         }
     }
 }
@@ -114,15 +116,30 @@ impl From<Page<'_>> for Document {
 pub(super) fn sample_mails() -> Vec<Mail> {
     const MINUTE: u64 = 60;
     const DAY: u64 = 24 * 60 * MINUTE;
-    [MINUTE, 15 * MINUTE, 60 * MINUTE, DAY, 3 * DAY]
-        .map(|seconds| {
-            verification(
-                "id.example",
-                "https://id.example/",
-                Duration::from_secs(seconds),
-            )
+    let lifetimes = [MINUTE, 15 * MINUTE, 60 * MINUTE, DAY, 3 * DAY];
+    let verifications = lifetimes.map(|seconds| {
+        verification(
+            "id.example",
+            "https://id.example/",
+            Duration::from_secs(seconds),
+        )
+    });
+    let details = InviteDetails::default();
+    let places = [None, Some("Attic")];
+    let invites = places.into_iter().flat_map(|room| {
+        [false, true].map(|is_space| {
+            let invitation = Invitation {
+                inviter: "Alice",
+                room,
+                is_space,
+                link: "https://id.example/",
+                lifetime: Duration::from_secs(180 * DAY),
+                details: &details,
+            };
+            invite("id.example", &invitation)
         })
-        .into()
+    });
+    verifications.into_iter().chain(invites).collect()
 }
 
 /// An SMS as they all are.
@@ -181,6 +198,42 @@ fn sms(server: &str, token: &str, lifetime: Duration) -> Document {
     }
 }
 
+fn invite(server: &str, invitation: &Invitation<'_>) -> Mail {
+    const DAY: u64 = 24 * 60 * 60;
+    let seconds = invitation.lifetime.as_secs();
+    let whole_days = seconds.checked_sub(seconds % DAY).filter(|days| *days > 0);
+    let (count, unit) = in_words(Duration::from_secs(whole_days.unwrap_or(seconds)));
+    let further = invitation.details.further();
+    let details: BTreeMap<String, Value> = further
+        .map(|(name, value)| (name.to_owned(), words(value)))
+        .collect();
+    Mail {
+        name: "invite",
+        subject: "invite-subject",
+        values: BTreeMap::from([
+            ("server", safe(server)),
+            ("inviter", words(invitation.inviter)),
+            ("room", words(invitation.room.unwrap_or_default())),
+            (
+                "named",
+                Value::from(if invitation.room.is_some() {
+                    "yes"
+                } else {
+                    "no"
+                }),
+            ),
+            (
+                "kind",
+                Value::from(if invitation.is_space { "space" } else { "room" }),
+            ),
+            ("link", safe(invitation.link)),
+            ("count", Value::from(count)),
+            ("unit", Value::from(unit)),
+            ("details", Value::from(details)),
+        ]),
+    }
+}
+
 fn confirm(server: &str, address: &str, action: &str, sid: &str, token: &str) -> Document {
     Document {
         name: "confirm.html",
@@ -232,21 +285,6 @@ fn home(server: &str) -> Document {
     }
 }
 
-/// The text on one line: every run of spaces, line breaks and control characters is one space.
-pub(super) fn one_line(text: &str) -> String {
-    let spaced: String = text
-        .chars()
-        .map(|c| {
-            if c.is_control() || is_invisible(c) {
-                ' '
-            } else {
-                c
-            }
-        })
-        .collect();
-    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// A value in which nothing can break a line or turn the direction of the text around it. Escaping for HTML is the
 /// template's.
 fn safe(text: &str) -> Value {
@@ -260,13 +298,26 @@ fn safe(text: &str) -> Value {
     Value::from(text.chars().map(harmless).collect::<String>())
 }
 
-/// Line and paragraph separators, byte order marks, and the controls of bidirectional text, by which an address could
-/// be shown as another one.
-const fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-    )
+/// A stranger's words, in which no mail program finds anything to make a link of, nor in a header anything to decode: a space
+/// comes between slashes, after a dot that a letter follows, and into the start of an encoded word (RFC 2047, section 2).
+fn words(text: &str) -> Value {
+    let mut apart = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        let slashes = matches!(before, '/' | '\\') && matches!(c, '/' | '\\');
+        // IDNA takes these for the dot of a domain too.
+        let dotted = matches!(
+            before,
+            '.' | '\u{2024}' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}'
+        );
+        let encoded = before == '=' && c == '?';
+        if slashes || encoded || (dotted && c.is_alphabetic()) {
+            apart.push(' ');
+        }
+        apart.push(c);
+        before = c;
+    }
+    safe(&apart)
 }
 
 /// A duration as a number of the largest unit that it is a whole number of; less than a minute counts as one.
@@ -276,5 +327,34 @@ fn in_words(duration: Duration) -> (u64, &'static str) {
         days if days.is_multiple_of(24 * 60) => (days / (24 * 60), "days"),
         hours if hours.is_multiple_of(60) => (hours / 60, "hours"),
         _ => (minutes, "minutes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_words_are_no_links() {
+        for (text, shown) in [
+            ("Attic", "Attic"),
+            (
+                "St. John's, 12:30, v1.2, and/or",
+                "St. John's, 12:30, v1.2, and/or",
+            ),
+            ("https://evil.example/x", "https:/ /evil. example/x"),
+            ("www.evil.example", "www. evil. example"),
+            ("a@evil.example", "a@evil. example"),
+            (
+                "evil。example evil．example",
+                "evil。 example evil． example",
+            ),
+            ("\\\\evil\\share", "\\ \\evil\\share"),
+            ("///", "/ / /"),
+            ("=?utf-8?Q?x?=", "= ?utf-8?Q?x?="),
+            ("a\u{202e}b\r\nc", "a\u{fffd}b\u{fffd}\u{fffd}c"),
+        ] {
+            assert_eq!(words(text).to_string(), shown);
+        }
     }
 }

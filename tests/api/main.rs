@@ -17,6 +17,7 @@ mod doctor;
 mod email;
 mod federation;
 mod hashed_lookup;
+mod invitations;
 mod keys;
 mod limits;
 mod lookup;

@@ -8,6 +8,8 @@ use ruma_common::api::auth_scheme::{AuthScheme, SendAccessToken};
 use ruma_common::api::path_builder::PathBuilder;
 use ruma_common::api::{IncomingResponseExt as _, OutgoingRequest, OutgoingRequestExt as _};
 use ruma_common::authentication::TokenType;
+use ruma_common::room::RoomType;
+use ruma_common::serde::Base64;
 use ruma_common::third_party_invite::IdentityServerBase64PublicKey;
 use ruma_common::thirdparty::Medium;
 use ruma_common::{OwnedClientSecret, OwnedServerName, OwnedSessionId, OwnedUserId};
@@ -22,8 +24,12 @@ use ruma_identity_service_api::authentication::{
     get_account_information::v2 as account, logout::v2 as logout, register::v2 as register,
 };
 use ruma_identity_service_api::discovery::get_supported_versions as versions;
+use ruma_identity_service_api::invitation::{
+    sign_invitation_ed25519::v2 as sign, store_invitation::v2 as store_invite,
+};
 use ruma_identity_service_api::keys::{
     check_public_key_validity::v2 as is_valid, get_public_key::v2 as public_key,
+    validate_ephemeral_key::v2 as ephemeral_is_valid,
 };
 use ruma_identity_service_api::lookup::IdentifierHashingAlgorithm;
 use ruma_identity_service_api::lookup::{
@@ -34,6 +40,7 @@ use ruma_identity_service_api::tos::{
 };
 
 use crate::support::federated::Federated;
+use crate::support::invites::JoinLink;
 use crate::support::smsbox::SmsBox;
 
 /// Sends a request as ruma writes it, and reads the answer as ruma reads it.
@@ -219,4 +226,51 @@ async fn ruma_reads_the_terms_accepts_them_and_is_let_in() {
     call(&site, request, token.as_str(), path()).await;
     let answer = call(&site, account::Request::new(), token.as_str(), path()).await;
     assert_eq!(answer.user_id, site.user("alice"));
+}
+
+#[tokio::test]
+async fn ruma_invites_and_has_the_invitation_signed() {
+    let site = Federated::start().await;
+    let token = site.register("alice").await;
+    let supported = call(&site, versions::Request::new(), SendAccessToken::None, ()).await;
+    let supported = supported.as_supported_versions();
+    let path = || Cow::Borrowed(&supported);
+    let alice: OwnedUserId = site.user("alice").parse().unwrap();
+
+    let mut request = store_invite::Request::email(
+        "bob@example.org".to_owned(),
+        "!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM"
+            .parse()
+            .unwrap(),
+        alice.clone(),
+    );
+    request.room_name = Some("Attic".to_owned());
+    request.room_type = Some(RoomType::Space);
+    let stored = call(&site, request, token.as_str(), path()).await;
+    assert_eq!(stored.display_name, "b...@exa...");
+    let own = stored.public_keys.ephemeral_key.public_key.clone();
+    let request = ephemeral_is_valid::Request::new(own.clone());
+    assert!(
+        call(&site, request, SendAccessToken::None, path())
+            .await
+            .valid
+    );
+
+    let link = JoinLink::of(&site.server.only_mail());
+    let key = link
+        .signing("private_key")
+        .replace('-', "+")
+        .replace('_', "/");
+    let bob: OwnedUserId = site.user("bob").parse().unwrap();
+    let request = sign::Request::new(
+        bob.clone(),
+        stored.token.clone(),
+        Base64::parse(key).unwrap(),
+    );
+    let signed = call(&site, request, token.as_str(), path()).await;
+    assert_eq!(
+        (signed.mxid, signed.sender, signed.token),
+        (bob, alice, stored.token)
+    );
+    assert_eq!(signed.signatures.len(), 1);
 }

@@ -8,6 +8,7 @@ pub mod federated;
 pub mod gateway;
 pub mod homeserver;
 pub mod http2;
+pub mod invites;
 pub mod mailbox;
 pub mod phones;
 pub mod proxy;

@@ -7,10 +7,54 @@ use serde_json::{Value, json};
 use super::authority::Authority;
 use super::dns::DnsServer;
 use super::homeserver::Homeserver;
+use super::invitations::sign_target;
 use super::{Running, Site, V1, bound, call, call_as, mailed_token, until, validated};
 
 const ALICE: &str = "alice.liddell@example.org";
 const SECRET: &str = "hush-hush-client-secret";
+
+/// Inviting, and signing for whoever has the mail, right and wrong. Answers what must not stand in the log.
+fn invitations(server: &Running, site: &Site) -> Vec<String> {
+    let address = server.address;
+    let post = |path: &str, body: &Value| call(address, "POST", &format!("{V1}{path}"), body);
+    let invite = json!({
+        "medium": "email", "address": "bob.builder@example.net", "room_id": "!attic:hs.example",
+        "sender": "@alice:hs.example", "room_name": "Room of wonders", "sender_display_name": "Alice L.",
+        "guest_access_token": "token-of-a-guest", "guest_user_id": "@17:hs.example",
+    });
+    let (status, stored) = post("/store-invite", &invite).unwrap();
+    assert_eq!(status, 200, "{stored}");
+    let mut refused = invite.clone();
+    refused["address"] = json!("no.address@");
+    post("/store-invite", &refused);
+    let target = sign_target(&site.store());
+    let signs = format!("{target}&mxid=@bob.builder:hs.example");
+    let (status, signed) = call(address, "POST", &signs, &Value::Null).unwrap();
+    assert_eq!(status, 200, "{signed}");
+    let own = stored["public_keys"][1]["public_key"].as_str().unwrap();
+    let isvalid = format!("{V1}/pubkey/ephemeral/isvalid?public_key={own}");
+    call(address, "GET", &isvalid, &Value::Null);
+    let wrong = json!({
+        "mxid": "@bob.builder:hs.example", "token": "no-token-of-an-invitation",
+        "private_key": "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1",
+    });
+    post("/sign-ed25519", &wrong);
+    let (_, private_key) = target.split_once("private_key=").unwrap();
+    let token = stored["token"].as_str().unwrap();
+    let mut secrets = vec![private_key.to_owned(), token.to_owned()];
+    for secret in [
+        "bob.builder",
+        "Room of wonders",
+        "Alice L.",
+        "token-of-a-guest",
+        "no-token-of-an-invitation",
+        "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW",
+        "private_key",
+    ] {
+        secrets.push(secret.to_owned());
+    }
+    secrets
+}
 
 /// Every flow that there is, right and wrong. Answers what must not stand in the log.
 fn every_flow(server: &Running, site: &Site) -> Vec<String> {
@@ -48,6 +92,7 @@ fn every_flow(server: &Running, site: &Site) -> Vec<String> {
         "/validate/email/requestToken",
         &json!({ "email": "no.address@", "client_secret": SECRET, "send_attempt": 1 }),
     );
+    let of_invitations = invitations(server, site);
     get("/pubkey/ed25519:1");
     get("/pubkey/isvalid?public_key=no-key");
     get("/no/such/path/of-alice.liddell@example.org");
@@ -80,6 +125,7 @@ fn every_flow(server: &Running, site: &Site) -> Vec<String> {
 
     let token = mailed_token(&site.store(), &sid);
     let mut secrets = vec![sid, token];
+    secrets.extend(of_invitations);
     for file in ["signing.key", "secret.key"] {
         let text = std::fs::read_to_string(site.store().join(file)).unwrap();
         let secret = text.trim().rsplit(' ').next().unwrap();

@@ -6,7 +6,9 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use crate::cli::{CliError, say};
-use crate::services::admin::{AdminAnswer, Erased, KeyInfo, SmsStatus, Status};
+use crate::services::admin::{
+    AdminAnswer, Erased, InviteInfo, InviteState, KeyInfo, SmsStatus, Status,
+};
 use crate::types::{KeyState, Timestamp};
 
 /// How answers are printed.
@@ -36,6 +38,9 @@ impl Show {
                     )
                 })
             }),
+            AdminAnswer::Invites { items, .. } => items
+                .iter()
+                .try_for_each(|item| self.row(item, || invite_text(item))),
             AdminAnswer::Changed { rows } => {
                 let changed = serde_json::json!({ "changed": rows });
                 self.row(&changed, || match rows {
@@ -99,12 +104,13 @@ impl Show {
 fn status_text(status: &Status) -> String {
     let mut text = format!(
         "version       {}\nserver        {}\nsessions      {}\nassociations  {}\naccounts      {}\n\
-         store         change {}, journal {}, snapshots {}, index {}\nsnapshot      {}",
+         invitations   {}\nstore         change {}, journal {}, snapshots {}, index {}\nsnapshot      {}",
         status.version,
         status.server_name,
         status.sessions,
         status.associations,
         status.accounts,
+        status.invitations,
         status.changes,
         ByteSize(status.journal_bytes),
         ByteSize(status.snapshot_bytes),
@@ -135,6 +141,29 @@ fn sms_text(sms: &SmsStatus) -> String {
         ..
     } = sms;
     format!("{state}, {spent} of {daily_budget} sent in the last day")
+}
+
+fn invite_text(invite: &InviteInfo) -> String {
+    let (medium, address) = (invite.threepid.medium(), invite.threepid.address());
+    let whom = invite.mxid.as_ref().map(ToString::to_string);
+    let (whom, at) = (
+        whom.unwrap_or_default(),
+        invite.at.map(day).unwrap_or_default(),
+    );
+    let state = match invite.state {
+        InviteState::Pending => format!("waits until {}", day(invite.expires)),
+        InviteState::Bound => format!("is being delivered to {whom}"),
+        InviteState::Delivered => format!("delivered to {whom} on {at}"),
+        InviteState::Failed => format!("not taken for {whom}, given up on {at}"),
+        InviteState::Expired => format!("ended on {}", day(invite.expires)),
+    };
+    format!(
+        "{} {medium} {address} by {} into {} on {}: {state}",
+        invite.id,
+        invite.sender,
+        invite.room_id,
+        day(invite.stored),
+    )
 }
 
 fn key_text(key: &KeyInfo) -> String {

@@ -47,6 +47,17 @@ pub enum KeyError {
     /// The key signs.
     #[error("`{0}` signs: run `bindery keys rotate` first, so that it has a successor")]
     Current(KeyId),
+    /// Invitations name the key.
+    #[error(
+        "{waiting} invitations are still to be signed by `{key}`: wait until they are delivered, revoke them with \
+         `bindery invites revoke`, or revoke the key with --force, and homeservers will not take them"
+    )]
+    Needed {
+        /// The key.
+        key: KeyId,
+        /// How many invitations.
+        waiting: usize,
+    },
     /// No randomness for a new key.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -115,14 +126,19 @@ impl Admin {
         Ok(id)
     }
 
-    /// Trusts a key no longer. Once more changes nothing.
-    pub(super) async fn revoke_key(&self, id: &KeyId) -> Result<(), AdminError> {
+    /// Trusts a key no longer; with `force` also one that invitations are still to be signed by. Once more changes nothing.
+    pub(super) async fn revoke_key(&self, id: &KeyId, force: bool) -> Result<(), AdminError> {
         let _alone = self.changing_keys.lock().await;
         let known = self.keys()?.into_iter().find(|key| key.id == *id);
         match known.map(|key| key.state) {
             None => return Err(KeyError::Unknown(id.clone()).into()),
             Some(KeyState::Current) => return Err(KeyError::Current(id.clone()).into()),
             Some(KeyState::Valid | KeyState::Revoked) => {}
+        }
+        let waiting = self.invitations_signed_by(id)?;
+        if waiting > 0 && !force {
+            let key = id.clone();
+            return Err(KeyError::Needed { key, waiting }.into());
         }
         let version = id.version().to_owned();
         self.parts

@@ -10,7 +10,7 @@ use super::super::tables::{
 };
 use super::super::{Spent, Store, StoreError, Tx, associations, invitations, outbox};
 use super::model;
-use crate::types::{InviteToken, KeyId, RecordId, RoomId, Timestamp, UserId};
+use crate::types::{InviteDetails, InviteToken, KeyId, RecordId, RoomId, Timestamp, UserId};
 
 /// Where the invitation for address number n stands.
 pub(super) fn invited(number: u8) -> InvitationPlace {
@@ -23,7 +23,7 @@ pub(super) fn invitation(number: u8, sender: &UserId) -> InvitationRecord {
         token: InviteToken::presented(&format!("token {number}")),
         sender: sender.clone(),
         room_id: RoomId::parse("!room:example.org").unwrap(),
-        details: [("room_name".to_owned(), "Attic".to_owned())].into(),
+        details: InviteDetails::collect([("room_name", "Attic")]),
         language: None,
         brand: None,
         public_key: [number; 32],
@@ -147,7 +147,8 @@ fn the_same_invitation_is_the_one_of_this_sender_into_this_room() {
                 )
             })
             .unwrap()
-            .is_some()
+            .len()
+            == 1
     };
     let attic = "!room:example.org";
     assert!(same(1, attic, 0, 5));

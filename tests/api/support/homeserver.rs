@@ -1,24 +1,30 @@
 //! A homeserver on loopback that speaks TLS, vouches for users, shows its keys, signs, and can be told to go wrong.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bindery::config;
 use bindery::signing::ServerKey;
 use bindery::types::{KeyId, ServerName, Timestamp};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::authority::Authority;
 use super::dns::DnsServer;
 
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub const USERINFO: &str = "/_matrix/federation/v1/openid/userinfo";
 pub const KEYS: &str = "/_matrix/key/v2/server";
+pub const ONBIND: &str = "/_matrix/federation/v1/3pid/onbind";
 pub const WELL_KNOWN: &str = "/.well-known/matrix/server";
 
 /// What comes back from a path.
@@ -53,12 +59,16 @@ pub enum Reply {
 /// A request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
+    /// GET, POST or PUT.
+    pub method: String,
     /// Path and query.
     pub target: String,
     /// The `Host` header.
     pub host: String,
     /// The name that TLS was started for; none for an address.
     pub sni: Option<String>,
+    /// The body, if it is JSON.
+    pub body: Value,
 }
 
 /// The homeserver. It stops when it is dropped.
@@ -73,8 +83,14 @@ pub struct Homeserver {
 struct Shared {
     tls: Arc<ServerConfig>,
     replies: Mutex<HashMap<String, Reply>>,
+    /// What comes back first.
+    script: Mutex<HashMap<String, VecDeque<Reply>>>,
     seen: Mutex<Vec<Seen>>,
+    /// How many requests there were, for who waits for one.
+    arrived: watch::Sender<usize>,
     connections: Mutex<usize>,
+    /// How many conversations there are, and how many there were at once at most.
+    at_once: Mutex<(usize, usize)>,
 }
 
 impl Homeserver {
@@ -90,8 +106,11 @@ impl Homeserver {
         let shared = Arc::new(Shared {
             tls,
             replies: Mutex::default(),
+            script: Mutex::default(),
             seen: Mutex::default(),
+            arrived: watch::Sender::default(),
             connections: Mutex::default(),
+            at_once: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         let key = ServerKey::from_seed(KeyId::parse("ed25519:hs").unwrap(), &[7; 32]).unwrap();
@@ -118,6 +137,37 @@ impl Homeserver {
     pub fn reply(&self, path: &str, reply: Reply) {
         let mut replies = self.shared.replies.lock().unwrap();
         replies.insert(path.to_owned(), reply);
+    }
+
+    /// Sets what comes back from a path to its next requests, before what [`Self::reply`] says.
+    pub fn script(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
+        let mut script = self.shared.script.lock().unwrap();
+        script.entry(path.to_owned()).or_default().extend(replies);
+    }
+
+    /// Takes what is told of binds.
+    pub fn take_binds(&self) {
+        self.reply(ONBIND, Reply::Json(200, json!({})));
+    }
+
+    /// What was told of binds, as soon as it is so much.
+    pub async fn told(&self, number: usize) -> Vec<Seen> {
+        let mut arrived = self.shared.arrived.subscribe();
+        loop {
+            arrived.borrow_and_update();
+            let mut seen = self.seen();
+            seen.retain(|seen| seen.target == ONBIND);
+            if seen.len() >= number {
+                return seen;
+            }
+            let waiting = tokio::time::timeout(PATIENCE, arrived.changed());
+            waiting.await.unwrap().unwrap();
+        }
+    }
+
+    /// How many requests were answered at once at most.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.at_once.lock().unwrap().1
     }
 
     /// Vouches for a user.
@@ -203,7 +253,8 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
     let stream = acceptor.accept(stream).await?;
     let sni = stream.get_ref().1.server_name().map(ToOwned::to_owned);
     let mut stream = BufReader::new(stream);
-    let (mut target, mut host) = (String::new(), String::new());
+    let (mut method, mut target, mut host) = (String::new(), String::new(), String::new());
+    let mut length = 0;
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).await?;
@@ -211,8 +262,12 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
         if line.is_empty() {
             break;
         }
-        if let Some(rest) = line.strip_prefix("GET ") {
-            rest.trim_end_matches(" HTTP/1.1").clone_into(&mut target);
+        if let Some(request) = line.strip_suffix(" HTTP/1.1") {
+            let (verb, path) = request.split_once(' ').unwrap();
+            verb.clone_into(&mut method);
+            path.clone_into(&mut target);
+        } else if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
         } else if let Some(("host", value)) = line
             .split_once(": ")
             .map(|(name, value)| (name.to_ascii_lowercase(), value))
@@ -222,14 +277,46 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
             value.clone_into(&mut host);
         }
     }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
     let path = target.split('?').next().unwrap().to_owned();
-    let seen = Seen { target, host, sni };
-    shared.seen.lock().unwrap().push(seen);
-    let reply = shared.replies.lock().unwrap().get(&path).cloned();
+    let scripted = {
+        let mut script = shared.script.lock().unwrap();
+        script.get_mut(&path).and_then(VecDeque::pop_front)
+    };
+    let set = || shared.replies.lock().unwrap().get(&path).cloned();
+    let reply = scripted.or_else(set);
+    let _counted = Counted::of(&shared);
+    shared.seen.lock().unwrap().push(Seen {
+        method,
+        target,
+        host,
+        sni,
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    });
+    shared.arrived.send_modify(|arrived| *arrived += 1);
     let unknown = json!({ "errcode": "M_UNRECOGNIZED", "error": "There is no such path" });
     let out = stream.get_mut();
     write_reply(out, reply.unwrap_or(Reply::Json(404, unknown))).await?;
     out.shutdown().await
+}
+
+/// A request that is being answered.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn of(shared: &Arc<Shared>) -> Self {
+        let mut at_once = shared.at_once.lock().unwrap();
+        at_once.0 += 1;
+        at_once.1 = at_once.1.max(at_once.0);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.at_once.lock().unwrap().0 -= 1;
+    }
 }
 
 async fn write_reply(out: &mut (impl AsyncWriteExt + Unpin), reply: Reply) -> std::io::Result<()> {

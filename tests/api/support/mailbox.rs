@@ -95,7 +95,7 @@ impl Mail {
         let text = self.text();
         let links: Vec<_> = text
             .split_whitespace()
-            .filter(|word| word.starts_with("http"))
+            .filter(|word| word.contains("://"))
             .collect();
         assert_eq!(links.len(), 1, "the text must have one link");
         let html = self.html().replace("&#x2f;", "/").replace("&amp;", "&");

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bindery::app::{App, Certificates, Deps, Reloader, Stop};
+use bindery::app::{App, Certificates, Deps, PROTOCOL, Reloader, Stop};
 use bindery::clock::{Clock as _, ManualClock};
 use bindery::config::{Config, Listen};
 use bindery::federation::Ports;
 use bindery::random::Random;
-use bindery::services::jobs::{BudgetSweeper, SessionSweeper};
+use bindery::services::jobs::{BudgetSweeper, InvitationSweeper, SessionSweeper};
 use bindery::services::lookup::Lookup;
 use bindery::services::outbox::Outbox;
 use bindery::types::Timestamp;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -32,6 +35,7 @@ pub struct TestServer {
     pub monitoring: Option<Client>,
     pub sweeper: Arc<SessionSweeper>,
     pub budgets: Arc<BudgetSweeper>,
+    pub invitation_sweeper: Arc<InvitationSweeper>,
     pub lookup: Arc<Lookup>,
     pub outbox: Outbox,
     pub certificates: Option<Arc<Certificates>>,
@@ -72,6 +76,8 @@ impl TestServer {
         config.keys.file = folder.path().join("signing.key");
         config.keys.secret = folder.path().join("secret.key");
         config.email.directory = folder.path().join("outbox");
+        // Nobody answers there, so that nothing is asked of the world.
+        config.federation.dns = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
         change(&mut config);
         // What starts a server holds its whole configuration, more than fits well into each future around it.
         Box::pin(Self::run(folder, config, Arc::new(ManualClock::at(now)))).await
@@ -89,6 +95,7 @@ impl TestServer {
         let monitoring = app.monitoring_addr().map(Client::new);
         let sweeper = app.session_sweeper();
         let budgets = app.budget_sweeper();
+        let invitation_sweeper = app.invitation_sweeper();
         let reloader = app.reloader();
         let lookup = app.lookup();
         let outbox = app.outbox();
@@ -102,6 +109,7 @@ impl TestServer {
             monitoring,
             sweeper,
             budgets,
+            invitation_sweeper,
             lookup,
             outbox,
             certificates,
@@ -121,12 +129,13 @@ impl TestServer {
             folder,
             sweeper,
             budgets,
+            invitation_sweeper,
             lookup,
             outbox,
             ..
         } = self;
         // They hold the store, which is to be opened again.
-        drop((sweeper, budgets, lookup, outbox));
+        drop((sweeper, budgets, invitation_sweeper, lookup, outbox));
         running.stop.send(Stop::Gracefully).unwrap();
         (&mut running.task).await.unwrap();
         Box::pin(Self::run(folder, config, clock)).await
@@ -147,6 +156,20 @@ impl TestServer {
         change(&mut config);
         let reloader = self.reloader.upgrade().unwrap();
         reloader.reload(&config).unwrap_err().to_string()
+    }
+
+    /// Has a command of the operator's carried out, and answers what it says.
+    pub async fn operate(&self, request: Value) -> Value {
+        let mut stream = UnixStream::connect(&self.config.admin.socket)
+            .await
+            .unwrap();
+        let line = json!({ "version": PROTOCOL, "request": request }).to_string() + "\n";
+        stream.write_all(line.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert!(answer["ok"].is_object(), "{answer}");
+        answer["ok"].clone()
     }
 
     /// Moves the clock.
@@ -189,7 +212,7 @@ impl TestServer {
         email: &str,
         client_secret: &str,
     ) -> impl Future<Output = String> + use<'_> {
-        let body = serde_json::json!({
+        let body = json!({
             "email": email, "client_secret": client_secret, "send_attempt": 1,
         });
         async move {
@@ -202,7 +225,7 @@ impl TestServer {
     pub async fn validated(&self, email: &str, client_secret: &str) -> String {
         let sid = self.request_token(email, client_secret).await;
         let mail = self.mails().pop().unwrap();
-        let body = serde_json::json!({
+        let body = json!({
             "sid": sid, "client_secret": client_secret, "token": mail.token(),
         });
         self.client.post(SUBMIT_TOKEN, body).await.ok();
@@ -211,7 +234,7 @@ impl TestServer {
 
     /// Binds a 3PID by a validated session.
     pub async fn bind(&self, sid: &str, client_secret: &str, mxid: &str) -> Answer {
-        let body = serde_json::json!({ "sid": sid, "client_secret": client_secret, "mxid": mxid });
+        let body = json!({ "sid": sid, "client_secret": client_secret, "mxid": mxid });
         self.client.post(BIND, body).await
     }
 
