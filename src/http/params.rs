@@ -204,9 +204,10 @@ impl Body {
         let is_json =
             body_form(version(&self.request), self.request.content_type()) == BodyForm::Json;
         // Checked as a whole, which is faster than string by string.
-        let text = std::str::from_utf8(&self.bytes).ok();
-        text.filter(|_| is_json)
-            .and_then(|text| serde_json::from_str(text).ok())
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        // serde would take a list of the fields' values too.
+        let is_object = text.trim_start().starts_with('{');
+        (is_json && is_object).then(|| serde_json::from_str(text).ok())?
     }
 
     /// The parameters.

@@ -174,6 +174,39 @@ async fn what_is_no_hash_finds_nobody() {
 }
 
 #[tokio::test]
+async fn a_body_is_read_however_it_is_written_but_not_as_a_list() {
+    let here = Searcher::start().await;
+    let alice = here.bind("alice", "alice@example.org").await;
+    let pepper = here.pepper().await;
+    let hash = email("alice@example.org", &pepper);
+    let escaped = hash.replacen(&hash[..1], &format!("\\u{:04x}", hash.as_bytes()[0]), 1);
+    let path = format!("/_matrix/identity/v2/lookup?access_token={}", here.token);
+    let post = async |body: &str| {
+        let client = &here.at.server.client;
+        client
+            .post_raw(&path, Some("application/json"), body.to_owned())
+            .await
+    };
+    let rest = format!(r#""algorithm":"sha256","pepper":"{pepper}""#);
+    for body in [
+        format!(r#"{{"addresses":["{hash}"],{rest}}}"#),
+        format!(r#" {{"addresses":["{hash}"],{rest},"more":{{"x":[1,null]}}}} "#),
+        format!(r#"{{"addresses":["{escaped}"],{rest}}}"#),
+        format!(r#"{{"addresses":["{hash}","{hash}"],{rest}}}"#),
+        format!(r#"{{"addresses":[],"addresses":["{hash}"],{rest}}}"#),
+    ] {
+        let found = post(&body).await;
+        let expected = format!(r#"{{"mappings":{{"{hash}":"{alice}"}}}}"#);
+        assert_eq!(found.text, expected, "{body}");
+    }
+    let list = format!(r#"[["{hash}"],"sha256","{pepper}"]"#);
+    post(&list).await.refused(400, "M_BAD_JSON");
+    let deep = format!("{}{}", "[".repeat(16), "]".repeat(16));
+    let deep = format!(r#"{{"addresses":["{hash}"],{rest},"more":{deep}}}"#);
+    post(&deep).await.refused(400, "M_BAD_JSON");
+}
+
+#[tokio::test]
 async fn an_unknown_pepper_is_answered_with_the_right_one() {
     let here = Searcher::start().await;
     let right = here.pepper().await;
