@@ -569,28 +569,28 @@ fn more_at_once_than_allowed_is_refused_and_afterwards_all_is_as_before() {
         .map(|_| {
             let address = server.address;
             std::thread::spawn(move || {
-                let mut served = Vec::new();
-                while served.len() < 20 {
+                let mut times = Vec::new();
+                while times.len() < 20 {
                     let asked = std::time::Instant::now();
                     let path = "/_matrix/identity/v2";
                     match call(address, "GET", path, &Value::Null).unwrap().0 {
-                        200 => served.push(asked.elapsed()),
+                        200 => times.push(asked.elapsed()),
                         status => assert_eq!(status, 503),
                     }
                 }
-                served
+                times
             })
         })
         .collect();
-    let mut served: Vec<_> = clients
+    let mut times: Vec<_> = clients
         .into_iter()
         .flat_map(|client| client.join().unwrap())
         .collect();
-    served.sort_unstable();
+    times.sort_unstable();
     // The held ones are not finished yet, so that nobody who waited for them would be here; and a machine that is busy with
     // other things has its time.
-    assert_eq!(served.len(), 120);
-    let median = served[served.len() / 2];
+    assert_eq!(times.len(), 120);
+    let median = times[times.len() / 2];
     assert!(median < std::time::Duration::from_secs(1), "{median:?}");
 
     for mut stream in held {
