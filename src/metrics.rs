@@ -159,6 +159,8 @@ pub enum FederationCall {
 }
 
 impl FederationCall {
+    const ALL: [Self; 3] = [Self::Userinfo, Self::Signature, Self::Onbind];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Userinfo => "userinfo",
@@ -328,6 +330,9 @@ impl Metrics {
         }
         for action in limits {
             self.limits.with_label_values(&[action]);
+        }
+        for call in FederationCall::ALL {
+            self.federation.with_label_values(&[call.name(), "success"]);
         }
         for kind in OUTBOX_KINDS {
             for outcome in DeliveryOutcome::ALL {

@@ -383,7 +383,9 @@ impl Invitations {
             .read(|tx| Ok::<_, StoreError>(tx.peppers()))?;
         if let Some(peppers) = peppers {
             let hash = LookupHash::of(threepid.address(), threepid.medium(), &peppers.current);
-            self.parts.limits.take_lookups(account, &[hash])?;
+            self.parts
+                .limits
+                .take_lookups(account, std::iter::once(&hash))?;
         }
         Ok(())
     }
