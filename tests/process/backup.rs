@@ -271,7 +271,8 @@ fn a_damaged_store_is_salvaged_only_by_who_accepts_the_loss() {
     for words in [
         "is damaged at byte",
         "can be kept",
-        "at least 4 later changes",
+        // The five others, and what is yet to be told to their homeserver.
+        "later changes",
         "Nothing was changed",
         "bindery salvage --accept-loss",
     ] {
