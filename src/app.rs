@@ -206,7 +206,7 @@ impl App {
         lookup.ensure_pepper().await?;
         let monitoring = Monitoring {
             metrics: Arc::clone(&state.metrics),
-            health: Arc::new(Health::new(store.clone())),
+            health: Arc::new(Health::new(store.clone(), Arc::clone(&deps.clock))),
         };
         let invitation_sweeper = Arc::new(InvitationSweeper::new(
             store.clone(),
@@ -328,6 +328,7 @@ impl App {
         let mut jobs = JoinSet::new();
         jobs.spawn(sweep(Arc::clone(&self.sweeper), Arc::clone(&self.budgets)));
         jobs.spawn(sweep_invitations(Arc::clone(&self.invitation_sweeper)));
+        jobs.spawn(sweep_outbox(self.outbox.clone()));
         jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
         jobs.spawn(async move { self.outbox.run().await });
         jobs.spawn(watchdog(self.store.clone()));
@@ -535,6 +536,20 @@ async fn sweep_invitations(sweeper: Arc<InvitationSweeper>) {
             Ok(0) => {}
             Ok(removed) => log::info!("removed {removed} ended invitations"),
             Err(error) => log::error!("ended invitations could not be removed: {error}"),
+        }
+    }
+}
+
+async fn sweep_outbox(outbox: Outbox) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        match outbox.sweep().await {
+            Ok(0) => {}
+            Ok(removed) => {
+                log::info!("removed {removed} pieces of outgoing work that were given up");
+            }
+            Err(error) => log::error!("outgoing work could not be removed: {error}"),
         }
     }
 }

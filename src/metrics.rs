@@ -4,6 +4,7 @@
 //! methods and errcodes those that there are. No address, user or secret is ever a label.
 
 mod invitations;
+mod outbox;
 mod store;
 
 use std::time::Duration;
@@ -16,6 +17,8 @@ use prometheus::{
 
 use self::invitations::InvitationMetrics;
 pub use self::invitations::{InvitationFigures, InviteOutcome};
+use self::outbox::OutboxMetrics;
+pub use self::outbox::{DeliveryOutcome, OutboxFigures};
 pub use self::store::StoreFigures;
 use self::store::StoreMetrics;
 
@@ -116,37 +119,6 @@ impl SessionEvent {
     }
 }
 
-/// What a try to do outgoing work came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryOutcome {
-    /// It is done.
-    Delivered,
-    /// Nobody wanted it any more.
-    NotWanted,
-    /// It is tried again later.
-    Postponed,
-    /// It was given up.
-    Failed,
-}
-
-impl DeliveryOutcome {
-    const ALL: [Self; 4] = [
-        Self::Delivered,
-        Self::NotWanted,
-        Self::Postponed,
-        Self::Failed,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::NotWanted => "not_wanted",
-            Self::Postponed => "postponed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 /// What a homeserver is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FederationCall {
@@ -201,11 +173,11 @@ pub struct Metrics {
     lookups: IntCounter,
     lookup_addresses: IntCounter,
     federation: IntCounterVec,
-    deliveries: IntCounterVec,
     invitations: InvitationMetrics,
     reloads: IntCounterVec,
     certificate_reloads: IntCounterVec,
     certificate_ends: IntGauge,
+    outbox: OutboxMetrics,
     store: StoreMetrics,
 }
 
@@ -285,11 +257,6 @@ impl Metrics {
                 "Questions to homeservers, and checks of their signatures, by how they went",
                 &["call", "outcome"],
             )?,
-            deliveries: counters(
-                "bindery_outbox_deliveries_total",
-                "Tries to do outgoing work, by what they came to",
-                &["kind", "outcome"],
-            )?,
             invitations: InvitationMetrics::new(&registry)?,
             reloads: counters(
                 "bindery_reloads_total",
@@ -305,6 +272,7 @@ impl Metrics {
                 "bindery_certificate_expiry_timestamp_seconds",
                 "When the certificate in force ends; 0 without TLS",
             )?,
+            outbox: OutboxMetrics::new(&registry)?,
             store: StoreMetrics::new(&registry)?,
             registry,
         };
@@ -333,11 +301,6 @@ impl Metrics {
         }
         for call in FederationCall::ALL {
             self.federation.with_label_values(&[call.name(), "success"]);
-        }
-        for kind in OUTBOX_KINDS {
-            for outcome in DeliveryOutcome::ALL {
-                self.deliveries.with_label_values(&[kind, outcome.name()]);
-            }
         }
         for outcome in RELOADS {
             self.reloads.with_label_values(&[outcome]);
@@ -392,11 +355,14 @@ impl Metrics {
         self.sessions.with_label_values(&[event.name()]).inc();
     }
 
-    /// Counts a try to do outgoing work; `kind` is one of [`OUTBOX_KINDS`].
+    /// Counts a try to do outgoing work of a kind.
     pub fn delivery(&self, kind: &'static str, outcome: DeliveryOutcome) {
-        self.deliveries
-            .with_label_values(&[kind, outcome.name()])
-            .inc();
+        self.outbox.count(kind, outcome);
+    }
+
+    /// Takes over what outgoing work there is now.
+    pub fn outbox(&self, figures: &OutboxFigures) {
+        self.outbox.set(figures);
     }
 
     /// Counts a published association.
@@ -466,9 +432,6 @@ impl Metrics {
         Ok(text)
     }
 }
-
-/// The kinds of outgoing work.
-pub const OUTBOX_KINDS: [&str; 3] = ["onbind", "verification", "invitation"];
 
 /// What a reload can come to.
 const RELOADS: [&str; 2] = ["done", "refused"];

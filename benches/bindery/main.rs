@@ -30,6 +30,7 @@ mod limits;
 mod load;
 mod lookup;
 mod memory;
+mod outbox;
 mod report;
 mod servers;
 mod signing;
@@ -38,7 +39,7 @@ mod storage;
 use std::process::ExitCode;
 
 /// The groups, in the order in which they run.
-const GROUPS: [(&str, fn()); 9] = [
+const GROUPS: [(&str, fn()); 10] = [
     ("signing", signing::run),
     ("limits", limits::run),
     ("store", storage::run),
@@ -47,6 +48,7 @@ const GROUPS: [(&str, fn()); 9] = [
     ("hashed", lookup::run),
     ("federation", federation::run),
     ("invitations", invitations::run),
+    ("outbox", outbox::run),
     ("memory", memory::run),
 ];
 

@@ -14,11 +14,12 @@ use self::show::Show;
 use super::CliError;
 use crate::config::Config;
 use crate::services::admin::{
-    AccountTarget, AdminAnswer, AdminRequest, AssociationTarget, InviteTarget, Person,
+    AccountTarget, AdminAnswer, AdminRequest, AssociationTarget, InviteTarget, OutboxRequest,
+    Person,
 };
 use crate::types::{Invalid, KeyId, Medium, RecordId, ServerName, ThreePid, UserId};
 
-/// `bindery status`, `associations`, `invites`, `accounts`, `keys`, `backup`, `pepper`, `sms` and `erase`.
+/// `bindery status`, `associations`, `invites`, `accounts`, `keys`, `backup`, `pepper`, `sms`, `outbox` and `erase`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Operator {
     /// Show what the server is and holds
@@ -49,6 +50,9 @@ pub enum Operator {
     /// Stop all SMS, or let them be sent again
     #[command(subcommand)]
     Sms(Sms),
+    /// List, try or drop what waits to be sent or told to homeservers
+    #[command(subcommand)]
+    Outbox(Outbox),
     /// Erase all that is stored on a person: of a user, or of an address
     #[command(
         after_help = "Examples:\n  bindery erase --user @alice:example.org\n  \
@@ -229,6 +233,38 @@ pub enum Sms {
     On,
 }
 
+/// `bindery outbox`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Outbox {
+    /// Show what waits and what was given up, with the reason
+    #[command(after_help = "Example:\n  bindery outbox list --failed")]
+    List {
+        /// Only what was given up
+        #[arg(long)]
+        failed: bool,
+    },
+    /// Try at once, as if it had never failed
+    #[command(
+        after_help = "Examples:\n  bindery outbox retry 6Dkq0v4n2bT1cJxgZsV8pw\n  \
+                            bindery outbox retry --all"
+    )]
+    Retry {
+        /// The id, as the list shows it
+        #[arg(value_name = "ID", value_parser = record, required_unless_present = "all")]
+        id: Option<RecordId>,
+        /// Everything that waits or was given up
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+    /// Forget it: nobody is told or sent anything
+    #[command(after_help = "Example:\n  bindery outbox drop 6Dkq0v4n2bT1cJxgZsV8pw")]
+    Drop {
+        /// The id, as the list shows it
+        #[arg(value_name = "ID", value_parser = record)]
+        id: RecordId,
+    },
+}
+
 /// Carries a command out and prints what it answers.
 ///
 /// # Errors
@@ -281,6 +317,19 @@ fn more(asked: AdminRequest, answer: &AdminAnswer) -> Option<AdminRequest> {
             sender,
             threepid,
             after: Some(after.clone()),
+        }),
+        (
+            AdminRequest::Outbox {
+                request: OutboxRequest::List { failed, .. },
+            },
+            AdminAnswer::Outbox {
+                after: Some(after), ..
+            },
+        ) => Some(AdminRequest::Outbox {
+            request: OutboxRequest::List {
+                failed,
+                after: Some(*after),
+            },
         }),
         _ => None,
     }
@@ -358,6 +407,16 @@ impl Operator {
             Self::Pepper(Pepper::Rotate) => AdminRequest::PepperRotate,
             Self::Sms(Sms::Off) => AdminRequest::SmsSwitch { on: false },
             Self::Sms(Sms::On) => AdminRequest::SmsSwitch { on: true },
+            Self::Outbox(outbox) => AdminRequest::Outbox {
+                request: match outbox {
+                    Outbox::List { failed } => OutboxRequest::List {
+                        failed,
+                        after: None,
+                    },
+                    Outbox::Retry { id, .. } => OutboxRequest::Retry { id },
+                    Outbox::Drop { id } => OutboxRequest::Drop { id },
+                },
+            },
             Self::Erase(Whom { user, address }) => {
                 let person = match threepid(&address)? {
                     Some(threepid) => Some(Person::ThreePid(threepid)),

@@ -35,6 +35,10 @@ async fn metrics(metrics: web::Data<Metrics>, health: web::Data<Health>) -> Http
             Ok(figures) => metrics.store(&figures),
             Err(error) => log::error!("the store's files could not be looked at: {error}"),
         }
+        match health.outbox() {
+            Ok(figures) => metrics.outbox(&figures),
+            Err(error) => log::error!("outgoing work could not be counted: {error}"),
+        }
         metrics.text()
     });
     match text.await {

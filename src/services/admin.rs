@@ -4,6 +4,7 @@
 mod invitations;
 mod keys;
 mod lists;
+mod outbox;
 mod probe;
 mod sms;
 
@@ -16,6 +17,7 @@ use tokio::sync::{Mutex, watch};
 
 pub use self::invitations::{InviteInfo, InviteState, InviteTarget};
 pub use self::keys::KeyError;
+pub use self::outbox::{OutboxInfo, OutboxRequest, OutboxStatus};
 pub use self::probe::{Probes, Sighting};
 pub use self::sms::SmsStatus;
 use crate::clock::Clock;
@@ -23,7 +25,8 @@ use crate::random::{Random, RandomError};
 use crate::signing::ServerKeys;
 pub use crate::storage::erase::{Erased, Person};
 use crate::storage::tables::{
-    Accounts, AssociationRecord, Associations, InvitationPlace, Invitations, Sessions, Table,
+    Accounts, AssociationRecord, Associations, InvitationPlace, Invitations, OutboxPlace, Sessions,
+    Table,
 };
 use crate::storage::{MaintenanceError, RotationError, Store, StoreError, associations, erase};
 use crate::types::{
@@ -115,6 +118,11 @@ pub enum AdminRequest {
         /// Whether they are sent.
         on: bool,
     },
+    /// What is asked of outgoing work.
+    Outbox {
+        /// Which it is.
+        request: OutboxRequest,
+    },
     /// Erase all that is stored on a person.
     Erase {
         /// Whose.
@@ -198,6 +206,13 @@ pub enum AdminAnswer {
     Keys(Vec<KeyInfo>),
     /// To [`AdminRequest::Erase`]: how much there was.
     Erased(Erased),
+    /// To [`OutboxRequest::List`].
+    Outbox {
+        /// In the order in which they are due.
+        items: Vec<OutboxInfo>,
+        /// Where the list goes on, if it does.
+        after: Option<OutboxPlace>,
+    },
     /// To [`AdminRequest::PepperRotate`].
     Pepper {
         /// Until when the previous one answers.
@@ -233,6 +248,8 @@ pub struct Status {
     pub accounts: u64,
     /// Invitations, in whatever state.
     pub invitations: u64,
+    /// Outgoing work.
+    pub outbox: OutboxStatus,
     /// The server's keys.
     pub keys: Vec<KeyInfo>,
     /// Since when the pepper of lookups holds; none before the first start.
@@ -478,6 +495,7 @@ impl Admin {
                 audit(actor, what);
                 AdminAnswer::Sms(self.sms()?)
             }
+            AdminRequest::Outbox { request } => self.outbox(request, actor).await?,
             AdminRequest::Erase { person } => {
                 let whom = match &person {
                     Person::ThreePid(threepid) => threepid.masked(),
@@ -511,6 +529,7 @@ impl Admin {
             associations: rows(Associations::NAME),
             accounts: rows(Accounts::NAME),
             invitations: rows(Invitations::NAME),
+            outbox: self.outbox_status()?,
             keys: self.keys()?,
             pepper_since: self
                 .parts

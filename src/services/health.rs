@@ -1,22 +1,27 @@
 //! Whether the server can do its work, and what its store takes: what monitoring asks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
-use crate::metrics::StoreFigures;
-use crate::storage::{MaintenanceError, Store, StoreError};
+use crate::clock::Clock;
+use crate::metrics::{OutboxFigures, StoreFigures};
+use crate::storage::{MaintenanceError, Store, StoreError, outbox};
+use crate::types::Timestamp;
 
 /// The service.
 pub struct Health {
     store: Store,
+    clock: Arc<dyn Clock>,
     stopping: AtomicBool,
 }
 
 impl Health {
     /// The service over a store.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
+            clock,
             stopping: AtomicBool::new(false),
         }
     }
@@ -51,6 +56,22 @@ impl Health {
             index_bytes: stats.index_bytes,
             frames: stats.groups,
             snapshot_made: made.and_then(|made| made.duration_since(UNIX_EPOCH).ok()),
+        })
+    }
+
+    /// What outgoing work there is now.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn outbox(&self) -> Result<OutboxFigures, StoreError> {
+        let figures = outbox::figures(&self.store)?;
+        let now = self.clock.now();
+        let ago = |then: Option<Timestamp>| then.map(|then| now.since(then)).unwrap_or_default();
+        Ok(OutboxFigures {
+            waiting: figures.waiting,
+            failed: figures.failed,
+            oldest: ago(figures.oldest),
+            overdue: ago(figures.due),
         })
     }
 }

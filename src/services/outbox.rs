@@ -7,6 +7,7 @@
 //! There is one line for each destination (`lines`), of which one is served at a time. A destination that does not
 //! answer is put aside with all that waits for it.
 
+mod attempt;
 mod lines;
 mod messages;
 mod notice;
@@ -22,15 +23,14 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use self::lines::{Lines, Whom};
 pub use self::messages::{Messages, Sending, Sent};
-use self::notice::Notice;
 use crate::clock::Clock;
 use crate::federation::Federation;
-use crate::metrics::{DeliveryOutcome, Metrics};
+use crate::metrics::Metrics;
 use crate::random::{Random, RandomError};
 use crate::signing::{CanonicalError, ServerKeys};
 use crate::storage::outbox::{self, Destination};
-use crate::storage::tables::{OutboxItem, OutboxPlace, OutboxRecord};
-use crate::storage::{Store, StoreError, Tx, Written};
+use crate::storage::tables::OutboxPlace;
+use crate::storage::{Store, StoreError, Written};
 use crate::types::{RecordId, ServerName, Timestamp};
 
 /// Work that is done at once, for all destinations together.
@@ -48,6 +48,9 @@ const LOOK_AT_ALL_EVERY: Duration = Duration::from_hours(1);
 
 /// The id that stands after all others of one time.
 const LAST_ID: RecordId = RecordId::from_bytes([0xff; 16]);
+
+/// For how long what was given up is kept for the operator.
+const KEPT_AFTER_FAILURE: Duration = Duration::from_hours(30 * 24);
 
 /// How long to wait when the store fails.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
@@ -309,8 +312,12 @@ impl Outbox {
                     if place.0 > now {
                         desk.next = desk.next.into_iter().chain([place.0]).min();
                     } else if let Some(record) = outbox::get(tx, place)? {
-                        desk.lines
-                            .add(*place, outbox::destination(tx, &record.item)?);
+                        let destination = outbox::destination(tx, &record.item)?;
+                        if record.attempts == 0 && record.last_error.is_some() {
+                            // An operator asked for it, and knows more of the destination than we do.
+                            desk.lines.forgive(&destination);
+                        }
+                        desk.lines.add(*place, destination);
                     }
                 }
                 Ok(())
@@ -405,160 +412,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// Tries to do a piece of work, and writes down what came of it. The destination has failed so often until now.
-    async fn attempt(&self, place: OutboxPlace, failures: u32) -> Result<Standing, OutboxError> {
-        let read = self.parts.store.read(|tx| outbox::get(tx, &place))?;
-        let Some(record) = read else {
-            return Ok(Standing::NotAsked);
-        };
-        let kind = record.item.kind();
-        let turn = match self.carry_out(place, record).await {
-            // Trying again may help, and the others are not to wait.
-            Err(OutboxError::Sign(error)) => Turn::Failed(Failure::of_this(error.to_string())),
-            turn => turn?,
-        };
-        let (standing, outcome) = match turn {
-            Turn::Taken => (Standing::Answers, DeliveryOutcome::Delivered),
-            Turn::NotWanted => (Standing::NotAsked, DeliveryOutcome::NotWanted),
-            Turn::Failed(failure) => {
-                let standing = if failure.is_of_destination {
-                    Standing::Fails(failure.reason.clone())
-                } else {
-                    Standing::Answers
-                };
-                let failures = match standing {
-                    Standing::Fails(_) => failures.saturating_add(1),
-                    _ => 0,
-                };
-                self.postpone(place, failures, failure).await?;
-                return Ok(standing);
-            }
-        };
-        let done = move |tx: &mut Tx<'_>| outbox::remove(tx, &place);
-        self.parts.store.write(done).await?;
-        self.parts.metrics.delivery(kind, outcome);
-        Ok(standing)
-    }
-
-    async fn carry_out(
-        &self,
-        place: OutboxPlace,
-        record: OutboxRecord,
-    ) -> Result<Turn, OutboxError> {
-        let messages = &self.parts.messages;
-        let sent = match record.item {
-            OutboxItem::Onbind {
-                threepid,
-                mxid,
-                announced,
-            } => {
-                let notice = Notice {
-                    place,
-                    threepid,
-                    mxid,
-                    announced,
-                    first: record.attempts == 0,
-                };
-                return self.tell(notice).await;
-            }
-            OutboxItem::Verification { sid, send_attempt } => {
-                messages.verification(sid, send_attempt).await
-            }
-            OutboxItem::Invitation { threepid, invite } => {
-                messages.invitation((threepid, invite)).await
-            }
-        };
-        Ok(match sent {
-            Ok(Sent::Taken) => Turn::Taken,
-            Ok(Sent::NotWanted) => Turn::NotWanted,
-            Err(failure) => Turn::Failed(failure),
-        })
-    }
-
-    /// Writes down that work failed, and when it is tried again, if it is. The destination has failed so often by now.
-    async fn postpone(
-        &self,
-        place: OutboxPlace,
-        failures: u32,
-        failure: Failure,
-    ) -> Result<(), OutboxError> {
-        let (now, chance) = (self.parts.clock.now(), self.chance()?);
-        let Failure {
-            reason, is_final, ..
-        } = failure;
-        let written = reason.clone();
-        let postponed = self
-            .parts
-            .store
-            .write(move |tx| -> Result<_, StoreError> {
-                let Some(mut record) = outbox::get(tx, &place)? else {
-                    return Ok(None);
-                };
-                record.attempts = record.attempts.saturating_add(1);
-                record.last_error = Some(written.clone());
-                let kind = record.item.kind();
-                if is_final || pauses::is_over(&record, failures, now) {
-                    outbox::give_up(tx, &place, record, now)?;
-                    return Ok(Some((kind, DeliveryOutcome::Failed)));
+    /// Removes what was given up some time ago, and answers how much that was.
+    ///
+    /// # Errors
+    /// When the store fails; what was removed stays removed.
+    pub async fn sweep(&self) -> Result<usize, StoreError> {
+        let store = &self.parts.store;
+        let stale = outbox::stale(store, self.parts.clock.now().minus(KEPT_AFTER_FAILURE))?;
+        for places in stale.chunks(STEP) {
+            let places = places.to_vec();
+            let removed = store.write(move |tx| -> Result<(), StoreError> {
+                for place in &places {
+                    outbox::remove(tx, place)?;
                 }
-                let pause = pauses::pause(record.attempts.max(failures), chance);
-                outbox::move_to(tx, &place, now.plus(pause), &record)?;
-                Ok(Some((kind, DeliveryOutcome::Postponed)))
-            })
-            .await?;
-        if let Some((kind, outcome)) = postponed {
-            self.parts.metrics.delivery(kind, outcome);
-            if outcome == DeliveryOutcome::Failed {
-                log::warn!("gave up {} ({kind}): {reason}", place.1);
-            }
+                Ok(())
+            });
+            removed.await?;
         }
-        Ok(())
-    }
-
-    /// Gives up what has waited for too long for a destination that has failed so often by now.
-    async fn give_up_with(
-        &self,
-        waiting: Vec<OutboxPlace>,
-        failures: u32,
-        reason: String,
-    ) -> Result<(), OutboxError> {
-        let now = self.parts.clock.now();
-        for places in waiting.chunks(STEP) {
-            let over = self.parts.store.read(|tx| -> Result<_, StoreError> {
-                let mut over = Vec::new();
-                for place in places {
-                    let record = outbox::get(tx, place)?;
-                    if record.is_some_and(|record| pauses::is_over(&record, failures, now)) {
-                        over.push(*place);
-                    }
-                }
-                Ok(over)
-            })?;
-            if over.is_empty() {
-                continue;
-            }
-            let reason = reason.clone();
-            let given_up = self
-                .parts
-                .store
-                .write(move |tx| -> Result<_, StoreError> {
-                    let mut given_up = Vec::new();
-                    for place in &over {
-                        if let Some(mut record) = outbox::get(tx, place)? {
-                            record.last_error = Some(reason.clone());
-                            given_up.push((place.1, record.item.kind()));
-                            outbox::give_up(tx, place, record, now)?;
-                        }
-                    }
-                    Ok(given_up)
-                })
-                .await?;
-            for (id, kind) in given_up {
-                self.parts.metrics.delivery(kind, DeliveryOutcome::Failed);
-                log::warn!("gave up {id} ({kind}), which has waited for too long");
-            }
-        }
-        Ok(())
+        Ok(stale.len())
     }
 
     fn chance(&self) -> Result<u16, RandomError> {

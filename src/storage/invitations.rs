@@ -2,8 +2,8 @@
 
 use super::codec::Key as _;
 use super::tables::{
-    EphemeralKeyRecord, EphemeralKeys, InvitationPlace, InvitationPlaceRecord, InvitationRecord,
-    InvitationState, Invitations, InvitationsByToken,
+    Associations, EphemeralKeyRecord, EphemeralKeys, InvitationPlace, InvitationPlaceRecord,
+    InvitationRecord, InvitationState, Invitations, InvitationsByToken,
 };
 use super::{StoreError, Tx};
 use crate::types::{InviteTokenHash, RoomId, ThreePid, Timestamp, UserId};
@@ -142,6 +142,25 @@ pub fn settle(
     {
         record.state = state;
         tx.put::<Invitations>(place, &record)?;
+    }
+    Ok(())
+}
+
+/// What the user's homeserver would not take is to be told again, if the 3PID is this user's still.
+pub(super) fn reopen(
+    tx: &mut Tx<'_>,
+    threepid: &ThreePid,
+    mxid: &UserId,
+) -> Result<(), StoreError> {
+    let association = tx.get::<Associations>(threepid)?;
+    if association.is_none_or(|association| association.mxid != *mxid) {
+        return Ok(());
+    }
+    for (place, mut record) in of_threepid(tx, threepid)? {
+        if matches!(&record.state, InvitationState::Failed { mxid: then, .. } if then == mxid) {
+            record.state = InvitationState::Bound { mxid: mxid.clone() };
+            tx.put::<Invitations>(&place, &record)?;
+        }
     }
     Ok(())
 }

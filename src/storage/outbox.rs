@@ -3,10 +3,12 @@
 //! A row stands under the time when it is due, so that what is to be done next stands first. Whoever changes one names
 //! its place; if it is not there any more, somebody else has done so meanwhile, and that is no error.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use super::tables::{InvitationState, Outbox, OutboxItem, OutboxPlace, OutboxRecord, Sessions};
-use super::{StoreError, Tx, invitations};
+use super::{Store, StoreError, Tx, invitations};
 use crate::types::{Medium, RecordId, ServerName, Timestamp};
 
 /// Whom a piece of work goes to. What goes to one destination fares alike when that does not answer.
@@ -158,21 +160,123 @@ fn settle_failed(tx: &mut Tx<'_>, item: &OutboxItem, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// The work with this id, which only an operator asks for: all rows are looked at.
+/// Given-up or waiting work is to be tried at once, as if it had never failed. Answers whether it was still there.
 ///
 /// # Errors
 /// When the store fails.
-pub fn find(tx: &Tx<'_>, id: &RecordId) -> Result<Option<(OutboxPlace, OutboxRecord)>, StoreError> {
-    const STEP: usize = 256;
-    let mut after = None;
-    loop {
-        let rows = list(tx, after.as_ref(), STEP)?;
-        let Some((last, _)) = rows.last() else {
-            return Ok(None);
+pub fn retry(
+    tx: &mut Tx<'_>,
+    place: &OutboxPlace,
+    mut record: OutboxRecord,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    record.attempts = 0;
+    record.queued = now;
+    record.failed = None;
+    if let OutboxItem::Onbind { threepid, mxid, .. } = &record.item {
+        invitations::reopen(tx, threepid, mxid)?;
+    }
+    move_to(tx, place, now, &record)
+}
+
+/// The work is not to be done; its invitations are said to have failed. Answers whether it was still there.
+///
+/// # Errors
+/// When the store fails.
+pub fn drop_out(
+    tx: &mut Tx<'_>,
+    place: &OutboxPlace,
+    record: &OutboxRecord,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    settle_failed(tx, &record.item, now)?;
+    remove(tx, place)
+}
+
+/// The last place that work can have that is due at this time.
+pub const fn last_due(at: Timestamp) -> OutboxPlace {
+    (at, RecordId::from_bytes([0xff; 16]))
+}
+
+/// The place before all work that was given up.
+pub fn before_failed() -> OutboxPlace {
+    last_due(Timestamp::NEVER.minus(Duration::from_millis(1)))
+}
+
+/// Where the work with this id stands, which only an operator asks for: all rows are looked at, in steps.
+///
+/// # Errors
+/// When the store fails.
+pub fn find(store: &Store, id: &RecordId) -> Result<Option<OutboxPlace>, StoreError> {
+    let mut found = None;
+    each(store, None, |(place, _)| {
+        if place.1 == *id {
+            found = Some(*place);
+        }
+    })?;
+    Ok(found)
+}
+
+/// How much outgoing work there is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// How much waits, by kind.
+    pub waiting: BTreeMap<&'static str, u64>,
+    /// How much was given up, by kind.
+    pub failed: BTreeMap<&'static str, u64>,
+    /// Since when the oldest of what waits has been there.
+    pub oldest: Option<Timestamp>,
+    /// When the first of it is due.
+    pub due: Option<Timestamp>,
+}
+
+/// Counts outgoing work, in steps.
+///
+/// # Errors
+/// When the store fails.
+pub fn figures(store: &Store) -> Result<Figures, StoreError> {
+    let mut figures = Figures::default();
+    each(store, None, |(place, record)| {
+        let by_kind = if record.failed.is_some() {
+            &mut figures.failed
+        } else {
+            figures.due = figures.due.or(Some(place.0));
+            let oldest = figures.oldest.into_iter().chain([record.queued]).min();
+            figures.oldest = oldest;
+            &mut figures.waiting
         };
-        after = Some(*last);
-        if let Some(found) = rows.into_iter().find(|((_, found), _)| found == id) {
-            return Ok(Some(found));
+        *by_kind.entry(record.item.kind()).or_default() += 1;
+    })?;
+    Ok(figures)
+}
+
+/// What was given up before this time; for a sweep.
+///
+/// # Errors
+/// When the store fails.
+pub fn stale(store: &Store, before: Timestamp) -> Result<Vec<OutboxPlace>, StoreError> {
+    let mut stale = Vec::new();
+    each(store, Some(before_failed()), |(place, record)| {
+        if record.failed.is_some_and(|failed| failed <= before) {
+            stale.push(*place);
+        }
+    })?;
+    Ok(stale)
+}
+
+/// Looks at all rows after a place, in steps, so that nobody waits for it.
+fn each(
+    store: &Store,
+    mut after: Option<OutboxPlace>,
+    mut look: impl FnMut(&(OutboxPlace, OutboxRecord)),
+) -> Result<(), StoreError> {
+    const STEP: usize = 256;
+    loop {
+        let rows = store.read(|tx| list(tx, after.as_ref(), STEP))?;
+        rows.iter().for_each(&mut look);
+        match rows.last() {
+            Some((last, _)) if rows.len() == STEP => after = Some(*last),
+            Some(_) | None => return Ok(()),
         }
     }
 }

@@ -24,6 +24,7 @@ mod lookup;
 mod mail;
 mod metrics;
 mod msisdn;
+mod outbox;
 mod overload;
 mod pages;
 mod peppers;

@@ -10,6 +10,7 @@ pub mod homeserver;
 pub mod http2;
 pub mod invites;
 pub mod mailbox;
+pub mod office;
 pub mod phones;
 pub mod proxy;
 pub mod server;

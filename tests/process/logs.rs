@@ -273,11 +273,11 @@ fn a_mail_server_that_fails_leaves_no_address_and_no_password() {
         let body = json!({ "email": ALICE, "client_secret": SECRET, "send_attempt": 1 });
         let path = format!("{V1}/validate/email/requestToken");
         let (status, _) = call(server.address, "POST", &path, &body).unwrap();
-        assert_ne!(status, 200);
+        assert_eq!(status, 200);
         server.signal("TERM");
         assert!(server.wait().success());
         let log = server.log.lock().unwrap().clone();
-        assert!(log.contains("M_EMAIL_SEND_ERROR"), "{log}");
+        assert!(log.contains("a mail is sent later: "), "{log}");
         for secret in [ALICE, "liddell", SECRET, "password-of-smtp"] {
             assert!(!log.contains(secret), "{level}: {secret} in\n{log}");
         }

@@ -9,6 +9,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::authority::Authority;
+use super::dns::DnsServer;
+use super::homeserver::{Homeserver, ONBIND, Reply};
 use super::{PATIENCE, Running, Site, V1, bound, call, complaint, until, validated};
 
 const ALICE: &str = "alice@example.org";
@@ -186,6 +189,63 @@ fn what_a_command_changes_the_running_server_answers_at_once() {
         !site.store().join("admin.sock").exists(),
         "the socket goes with the server"
     );
+}
+
+#[test]
+fn a_bind_is_told_to_the_homeserver_also_when_the_server_is_killed_in_the_middle() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (authority, dns) = (Authority::new(), runtime.block_on(DnsServer::start()));
+    dns.host("hs.example", "127.0.0.1");
+    let homeserver = runtime.block_on(Homeserver::start(&authority, "hs.example"));
+    homeserver.reply(ONBIND, Reply::Silence);
+    let site = Site::new();
+    site.configure(&format!(
+        "[federation]\nallow_ips = [\"127.0.0.1\"]\ndns = [\"{}\"]\nca_file = \"{}\"\n",
+        dns.address(),
+        authority.file().display()
+    ));
+    let mut server = site.serve();
+    let mxid = format!("@alice:{}", homeserver.name());
+    says(&site, &["associations", "add", "email", ALICE, &mxid]);
+    runtime.block_on(homeserver.told(1));
+    server.signal("KILL");
+    server.wait();
+
+    let waiting = objects(&site, &["outbox", "list"]).remove(0);
+    assert_eq!(waiting["mxid"], mxid);
+    assert_eq!(waiting["destination"], homeserver.name().as_str());
+    homeserver.take_binds();
+    let mut server = site.serve();
+    let told = runtime.block_on(homeserver.told(2));
+    assert_eq!(told[1].body["mxid"], mxid);
+    assert_eq!(told[0].body["ts"], told[1].body["ts"]);
+    until(|| objects(&site, &["outbox", "list"]).is_empty());
+    stop(&mut server);
+}
+
+#[test]
+fn outgoing_work_is_listed_tried_and_dropped_without_a_server_too() {
+    let site = Site::new();
+    let mut server = site.serve();
+    stop(&mut server);
+    says(&site, &["associations", "add", "email", ALICE, MXID]);
+    let text = says(&site, &["outbox", "list"]);
+    assert!(
+        text.contains("onbind to hs.example: email alice@example.org @alice:hs.example"),
+        "{text}"
+    );
+    assert_eq!(says(&site, &["outbox", "list", "--failed"]), "");
+    assert!(says(&site, &["status"]).contains("1 waiting, 0 given up"));
+    let waiting = objects(&site, &["outbox", "list"]).remove(0);
+    let id = waiting["id"].as_str().unwrap();
+    assert_eq!(says(&site, &["outbox", "retry", id]), "1 changed.\n");
+    assert_eq!(says(&site, &["outbox", "drop", id]), "1 changed.\n");
+    let nothing = "Nothing was there to be changed.\n";
+    assert_eq!(says(&site, &["outbox", "drop", id]), nothing);
+    assert_eq!(says(&site, &["outbox", "retry", "--all"]), nothing);
+    let text = complaint(&site.run(&["outbox", "drop", "seven"]));
+    assert!(text.contains("an id of 22 characters"), "{text}");
+    assert!(!site.run(&["outbox", "retry"]).status.success());
 }
 
 /// Whether a text stands in any file of the journal and its snapshots.

@@ -1,5 +1,6 @@
 //! What a command answers, for people or for programs.
 
+use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytesize::ByteSize;
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::{CliError, say};
 use crate::services::admin::{
-    AdminAnswer, Erased, InviteInfo, InviteState, KeyInfo, SmsStatus, Status,
+    AdminAnswer, Erased, InviteInfo, InviteState, KeyInfo, OutboxInfo, SmsStatus, Status,
 };
 use crate::types::{KeyState, Timestamp};
 
@@ -74,6 +75,9 @@ impl Show {
                      `bindery compact`; older backups and mails in the folder of `email.directory` are yours to remove."
                 )
             }),
+            AdminAnswer::Outbox { items, .. } => items
+                .iter()
+                .try_for_each(|item| self.row(item, || outbox_text(item))),
             AdminAnswer::Pepper { previous_until } => {
                 let changed = serde_json::json!({ "previous_until": previous_until });
                 self.row(&changed, || {
@@ -117,6 +121,12 @@ fn status_text(status: &Status) -> String {
         ByteSize(status.index_bytes),
         status.snapshot_made.map_or("none yet".to_owned(), day),
     );
+    let outbox = &status.outbox;
+    let (waiting, failed) = (outbox.waiting, outbox.failed);
+    let _ = write!(text, "\noutbox        {waiting} waiting, {failed} given up");
+    if let Some(oldest) = outbox.oldest {
+        let _ = write!(text, ", the oldest since {}", day(oldest));
+    }
     if let Some(since) = status.pepper_since {
         text.push_str("\npepper        since ");
         text.push_str(&day(since));
@@ -164,6 +174,28 @@ fn invite_text(invite: &InviteInfo) -> String {
         invite.room_id,
         day(invite.stored),
     )
+}
+
+fn outbox_text(item: &OutboxInfo) -> String {
+    let mut text = format!("{} {} to {}", item.id, item.kind, item.destination);
+    if let Some(threepid) = &item.threepid {
+        let _ = write!(text, ": {} {}", threepid.medium(), threepid.address());
+    }
+    if let Some(mxid) = &item.mxid {
+        let _ = write!(text, " {mxid}");
+    }
+    let (since, attempts) = (day(item.queued), item.attempts);
+    let _ = write!(text, " since {since}, tried {attempts} times");
+    if let Some(failed) = item.failed {
+        let _ = write!(text, ", given up {}", day(failed));
+    }
+    if let Some(due) = item.due {
+        let _ = write!(text, ", next {}", day(due));
+    }
+    if let Some(error) = &item.last_error {
+        let _ = write!(text, ": {error}");
+    }
+    text
 }
 
 fn key_text(key: &KeyInfo) -> String {

@@ -104,6 +104,14 @@ impl Lines {
         pause
     }
 
+    /// The destination is asked again although it failed.
+    pub(super) fn forgive(&mut self, destination: &Destination) {
+        if let Some(line) = self.0.get_mut(destination) {
+            line.failures = 0;
+            line.aside = Duration::ZERO;
+        }
+    }
+
     /// How often a destination has failed since it last answered.
     pub(super) fn failures(&self, destination: &Destination) -> u32 {
         self.0.get(destination).map_or(0, |line| line.failures)

@@ -29,7 +29,8 @@ impl Validation {
     /// than before. Answers the session's id.
     ///
     /// # Errors
-    /// When a limit is reached nothing is stored. When the mail is refused, the attempt does not count.
+    /// When a limit is reached nothing is stored. When the mail is refused for good, the attempt does not count. A mail that
+    /// is not taken now is left to the outbox.
     pub async fn request_email_token(
         &self,
         email: Email,
@@ -61,15 +62,22 @@ impl Validation {
         let Some(message) = planned.message else {
             return Ok(planned.sid);
         };
-        if let Err(error) = self
+        match self
             .send_verification(&planned.sid, &email, &message.record)
             .await
         {
-            self.give_attempt_back(planned.sid, send_attempt, message.previous)
-                .await?;
-            return Err(error);
+            Ok(()) => Ok(planned.sid),
+            Err(ValidationError::Send(SendError::Temporary(trouble))) => {
+                log::warn!("a mail is sent later: {trouble}");
+                self.mail_later(&planned.sid, send_attempt).await?;
+                Ok(planned.sid)
+            }
+            Err(error) => {
+                self.give_attempt_back(planned.sid, send_attempt, message.previous)
+                    .await?;
+                Err(error)
+            }
         }
-        Ok(planned.sid)
     }
 
     /// The token came by the mailed link, whose reader does not know the client's secret.

@@ -1,8 +1,14 @@
 //! Messages that could not be sent when they were asked for.
 
+use std::time::Duration;
+
 use super::{Validation, ValidationError};
-use crate::storage::tables::Sessions;
+use crate::storage::tables::{OutboxItem, Sessions};
+use crate::storage::{Tx, outbox};
 use crate::types::{Sid, ThreePid};
+
+/// After how long a mail that could not be sent is tried again first.
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
 impl Validation {
     /// Sends the message of a session that was asked for with this attempt, if it is still wanted: the session waits for its
@@ -29,5 +35,21 @@ impl Validation {
             }
             ThreePid::Msisdn(msisdn) => self.send_queued_code(sid, msisdn, &record).await,
         }
+    }
+
+    /// Leaves the mail of a session to the outbox.
+    pub(super) async fn mail_later(
+        &self,
+        sid: &Sid,
+        send_attempt: u64,
+    ) -> Result<(), ValidationError> {
+        let (id, now) = (self.random.record_id()?, self.clock.now());
+        let item = OutboxItem::Verification {
+            sid: sid.clone(),
+            send_attempt,
+        };
+        let queue =
+            move |tx: &mut Tx<'_>| outbox::queue(tx, id, item.clone(), now.plus(FIRST_PAUSE), now);
+        Ok(self.store.write(queue).await?)
     }
 }

@@ -85,6 +85,7 @@ struct Shared {
     replies: Mutex<HashMap<String, Reply>>,
     /// What comes back first.
     script: Mutex<HashMap<String, VecDeque<Reply>>>,
+    dead_rooms: Mutex<Vec<String>>,
     seen: Mutex<Vec<Seen>>,
     /// How many requests there were, for who waits for one.
     arrived: watch::Sender<usize>,
@@ -107,6 +108,7 @@ impl Homeserver {
             tls,
             replies: Mutex::default(),
             script: Mutex::default(),
+            dead_rooms: Mutex::default(),
             seen: Mutex::default(),
             arrived: watch::Sender::default(),
             connections: Mutex::default(),
@@ -147,7 +149,14 @@ impl Homeserver {
 
     /// Takes what is told of binds.
     pub fn take_binds(&self) {
+        self.refuse_rooms(&[]);
         self.reply(ONBIND, Reply::Json(200, json!({})));
+    }
+
+    /// Refuses what is told with an invitation into one of these rooms.
+    pub fn refuse_rooms(&self, rooms: &[&str]) {
+        let rooms = rooms.iter().map(ToString::to_string).collect();
+        *self.shared.dead_rooms.lock().unwrap() = rooms;
     }
 
     /// What was told of binds, as soon as it is so much.
@@ -285,20 +294,34 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
         script.get_mut(&path).and_then(VecDeque::pop_front)
     };
     let set = || shared.replies.lock().unwrap().get(&path).cloned();
-    let reply = scripted.or_else(set);
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let reply = match shared.is_dead(&body) {
+        true => Some(Reply::Json(403, json!({ "errcode": "M_FORBIDDEN" }))),
+        false => scripted.or_else(set),
+    };
     let _counted = Counted::of(&shared);
     shared.seen.lock().unwrap().push(Seen {
         method,
         target,
         host,
         sni,
-        body: serde_json::from_slice(&body).unwrap_or_default(),
+        body,
     });
     shared.arrived.send_modify(|arrived| *arrived += 1);
     let unknown = json!({ "errcode": "M_UNRECOGNIZED", "error": "There is no such path" });
     let out = stream.get_mut();
     write_reply(out, reply.unwrap_or(Reply::Json(404, unknown))).await?;
     out.shutdown().await
+}
+
+impl Shared {
+    /// Whether a body has an invitation into a room that is refused.
+    fn is_dead(&self, body: &Value) -> bool {
+        let rooms = self.dead_rooms.lock().unwrap();
+        let invites = body["invites"].as_array().into_iter().flatten();
+        let mut invited = invites.filter_map(|invite| invite["room_id"].as_str());
+        invited.any(|room| rooms.iter().any(|dead| dead == room))
+    }
 }
 
 /// A request that is being answered.
