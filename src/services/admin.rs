@@ -150,6 +150,16 @@ pub enum AssociationTarget {
     User(UserId),
 }
 
+impl AssociationTarget {
+    /// What is unbound, for the log.
+    fn masked(&self) -> String {
+        match self {
+            Self::Threepid(threepid) => threepid.masked(),
+            Self::User(mxid) => format!("everything of {mxid}"),
+        }
+    }
+}
+
 /// Whose accounts are ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +168,16 @@ pub enum AccountTarget {
     User(UserId),
     /// Those of all users of a homeserver.
     Homeserver(ServerName),
+}
+
+impl AccountTarget {
+    /// Whose accounts, for the log.
+    fn whose(&self) -> String {
+        match self {
+            Self::User(mxid) => mxid.to_string(),
+            Self::Homeserver(name) => format!("all users of {name}"),
+        }
+    }
 }
 
 /// Where in the list of accounts one stands: its user and the hash of its token.
@@ -422,10 +442,7 @@ impl Admin {
                 AdminAnswer::Changed { rows }
             }
             AdminRequest::AssociationsRemove { target } => {
-                let what = match &target {
-                    AssociationTarget::Threepid(threepid) => threepid.masked(),
-                    AssociationTarget::User(mxid) => format!("everything of {mxid}"),
-                };
+                let what = target.masked();
                 let rows = self.remove_associations(target).await?;
                 audit(actor, &format!("unbound {what} ({rows} associations)"));
                 AdminAnswer::Changed { rows }
@@ -434,10 +451,7 @@ impl Admin {
                 self.list_accounts(user.as_ref(), after.as_ref())?
             }
             AdminRequest::AccountsRevoke { target } => {
-                let whose = match &target {
-                    AccountTarget::User(mxid) => mxid.to_string(),
-                    AccountTarget::Homeserver(name) => format!("all users of {name}"),
-                };
+                let whose = target.whose();
                 let rows = self.revoke_accounts(target).await?;
                 audit(actor, &format!("ended {rows} accounts of {whose}"));
                 AdminAnswer::Changed { rows }
