@@ -64,10 +64,14 @@ mod tests {
         (Timestamp::from_millis(due), RecordId::from_bytes([1; 16]))
     }
 
-    fn note(outgoing: &Outgoing, dues: std::ops::Range<u64>, record: Option<Vec<u8>>) {
+    fn note(outgoing: &Outgoing, dues: std::ops::Range<u64>, record: Option<&[u8]>) {
         let mut changes = Changes::default();
         for due in dues {
-            changes.set(Outbox::ID, place(due).to_bytes(), record.clone());
+            changes.set(
+                Outbox::ID,
+                place(due).to_bytes(),
+                record.map(<[u8]>::to_vec),
+            );
         }
         outgoing.note(&changes);
     }
@@ -77,8 +81,8 @@ mod tests {
         let outgoing = Outgoing::default();
         note(&outgoing, 0..3, None);
         assert_eq!(outgoing.next().now_or_never(), None);
-        note(&outgoing, 0..2, Some(Vec::new()));
-        note(&outgoing, 5..6, Some(Vec::new()));
+        note(&outgoing, 0..2, Some(&[]));
+        note(&outgoing, 5..6, Some(&[]));
         let written = outgoing.next().now_or_never().unwrap();
         assert_eq!(written.places, [0, 1, 5].map(place));
         assert!(!written.more);
@@ -89,11 +93,11 @@ mod tests {
     fn whoever_asks_too_late_is_told_to_look_for_all() {
         let outgoing = Outgoing::default();
         for _ in 0..2 {
-            note(&outgoing, 0..MOST as u64, Some(Vec::new()));
+            note(&outgoing, 0..MOST as u64, Some(&[]));
         }
         let written = outgoing.next().now_or_never().unwrap();
         assert_eq!((written.places.len(), written.more), (MOST, true));
-        note(&outgoing, 7..8, Some(Vec::new()));
+        note(&outgoing, 7..8, Some(&[]));
         let written = outgoing.next().now_or_never().unwrap();
         assert_eq!((written.places.len(), written.more), (1, false));
     }

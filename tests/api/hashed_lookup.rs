@@ -179,7 +179,8 @@ async fn a_body_is_read_however_it_is_written_but_not_as_a_list() {
     let alice = here.bind("alice", "alice@example.org").await;
     let pepper = here.pepper().await;
     let hash = email("alice@example.org", &pepper);
-    let escaped = hash.replacen(&hash[..1], &format!("\\u{:04x}", hash.as_bytes()[0]), 1);
+    let (first, rest) = hash.split_at(1);
+    let escaped = format!("\\u{:04x}{rest}", first.as_bytes()[0]);
     let path = format!("/_matrix/identity/v2/lookup?access_token={}", here.token);
     let post = async |body: &str| {
         let client = &here.at.server.client;

@@ -38,7 +38,7 @@ async fn an_invitation_ends_and_is_forgotten_some_time_later() {
     let server = monitored(|_| {}).await;
     let stored = ask(&server, &invite(BOB, ROOM, ALICE)).await.ok();
     let link = JoinLink::of(&server.only_mail());
-    server.advance(180 * DAY - Duration::from_millis(1));
+    server.advance((180 * DAY).saturating_sub(Duration::from_millis(1)));
     assert!(is_valid(&server, &stored, 1).await);
     link.join(&server, "@bob:hs.example").await.ok();
     server.advance(Duration::from_millis(1));
@@ -155,7 +155,7 @@ async fn by_smtp(smtp: &SmtpServer) -> TestServer {
     let port = smtp.port();
     monitored(|config| {
         config.email.transport = MailTransport::Smtp;
-        config.email.smtp.host = "127.0.0.1".to_owned();
+        "127.0.0.1".clone_into(&mut config.email.smtp.host);
         config.email.smtp.port = port;
         config.email.smtp.security = SmtpSecurity::None;
         config.email.smtp.timeout = Duration::from_secs(2);
@@ -163,15 +163,15 @@ async fn by_smtp(smtp: &SmtpServer) -> TestServer {
     .await
 }
 
-fn refusing(reply: &'static str) -> Option<(Stage, Fault)> {
-    Some((Stage::Rcpt, Fault::Say(reply)))
+fn refusing(reply: &'static str) -> (Stage, Fault) {
+    (Stage::Rcpt, Fault::Say(reply))
 }
 
 #[tokio::test]
 async fn a_mail_that_is_refused_for_good_leaves_no_invitation() {
     let mut smtp = SmtpServer::start(Behaviour::default()).await;
     let server = by_smtp(&smtp).await;
-    smtp.behave(|behaviour| behaviour.fault = refusing("550 5.1.1 no such user"));
+    smtp.behave(|behaviour| behaviour.fault = Some(refusing("550 5.1.1 no such user")));
     let request = invite(BOB, ROOM, ALICE);
     ask(&server, &request)
         .await
@@ -190,7 +190,7 @@ async fn a_mail_that_is_refused_for_good_leaves_no_invitation() {
     smtp.behave(|behaviour| behaviour.fault = None);
     let stored = ask(&server, &request).await.ok();
     smtp.next().await;
-    smtp.behave(|behaviour| behaviour.fault = refusing("550 5.1.1 no such user"));
+    smtp.behave(|behaviour| behaviour.fault = Some(refusing("550 5.1.1 no such user")));
     ask(&server, &request)
         .await
         .refused(400, "M_EMAIL_SEND_ERROR");
@@ -203,12 +203,9 @@ async fn a_mail_that_is_refused_for_good_leaves_no_invitation() {
 async fn a_mail_that_fails_for_now_waits_and_its_invitation_is_there() {
     let smtp = SmtpServer::start(Behaviour::default()).await;
     let server = by_smtp(&smtp).await;
-    for (number, fault) in [
-        refusing("451 4.3.0 later").unwrap(),
-        (Stage::Connect, Fault::Drop),
-    ]
-    .into_iter()
-    .enumerate()
+    for (number, fault) in [refusing("451 4.3.0 later"), (Stage::Connect, Fault::Drop)]
+        .into_iter()
+        .enumerate()
     {
         smtp.behave(|behaviour| behaviour.fault = Some(fault));
         let request = invite(&format!("user{number}@example.org"), ROOM, ALICE);

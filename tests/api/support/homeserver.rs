@@ -295,9 +295,10 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
     };
     let set = || shared.replies.lock().unwrap().get(&path).cloned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let reply = match shared.is_dead(&body) {
-        true => Some(Reply::Json(403, json!({ "errcode": "M_FORBIDDEN" }))),
-        false => scripted.or_else(set),
+    let reply = if shared.is_dead(&body) {
+        Some(Reply::Json(403, json!({ "errcode": "M_FORBIDDEN" })))
+    } else {
+        scripted.or_else(set)
     };
     let _counted = Counted::of(&shared);
     shared.seen.lock().unwrap().push(Seen {
@@ -319,8 +320,8 @@ impl Shared {
     fn is_dead(&self, body: &Value) -> bool {
         let rooms = self.dead_rooms.lock().unwrap();
         let invites = body["invites"].as_array().into_iter().flatten();
-        let mut invited = invites.filter_map(|invite| invite["room_id"].as_str());
-        invited.any(|room| rooms.iter().any(|dead| dead == room))
+        let mut rooms_named = invites.filter_map(|invite| invite["room_id"].as_str());
+        rooms_named.any(|room| rooms.iter().any(|dead| dead == room))
     }
 }
 
