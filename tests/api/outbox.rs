@@ -206,7 +206,7 @@ async fn an_invitation_whose_key_was_revoked_is_given_up_and_says_so() {
     site.server
         .command(json!({ "command": "keys_rotate" }))
         .await;
-    let revoke = json!({ "command": "keys_revoke", "key": "ed25519:1" });
+    let revoke = json!({ "command": "keys_revoke", "key": "ed25519:1", "force": true });
     site.server.command(revoke).await;
     bind(&site.server, &site.user("alice")).await;
     let told = site.homeserver.told(1).await.remove(0);
