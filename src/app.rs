@@ -41,7 +41,7 @@ use crate::net::{ResolveError, SetupError};
 use crate::random::{Random, RandomError};
 use crate::services::admin::Admin;
 use crate::services::health::Health;
-use crate::services::jobs::{BudgetSweeper, InvitationSweeper, SessionSweeper};
+use crate::services::jobs::Sweeper;
 use crate::services::lookup::{Lookup, RotateError};
 use crate::services::outbox::Outbox;
 use crate::storage::{self, OpenError, Store, StoreError};
@@ -174,9 +174,7 @@ pub struct App {
     socket: AdminSocket,
     admin: Arc<Admin>,
     store: Store,
-    sweeper: Arc<SessionSweeper>,
-    budgets: Arc<BudgetSweeper>,
-    invitation_sweeper: Arc<InvitationSweeper>,
+    sweeper: Arc<Sweeper>,
     lookup: Arc<Lookup>,
     outbox: Outbox,
 }
@@ -208,11 +206,8 @@ impl App {
             metrics: Arc::clone(&state.metrics),
             health: Arc::new(Health::new(store.clone(), Arc::clone(&deps.clock))),
         };
-        let invitation_sweeper = Arc::new(InvitationSweeper::new(
-            store.clone(),
-            deps.clock.clone(),
-            Arc::clone(&state.metrics),
-        ));
+        let metrics = Arc::clone(&state.metrics);
+        let sweeper = Sweeper::new(store.clone(), Arc::clone(&deps.clock), metrics);
         let health = Arc::clone(&monitoring.health);
         let monitoring =
             listeners::monitoring(config.metrics.listen.as_ref(), passed.metrics, monitoring)?;
@@ -244,9 +239,6 @@ impl App {
                  server (api.v1)"
             );
         }
-        let budgets = BudgetSweeper::new(store.clone(), Arc::clone(&deps.clock));
-        let budgets = Arc::new(budgets);
-        let sweeper = Arc::new(SessionSweeper::new(store.clone(), Arc::clone(&deps.clock)));
         Ok(Self {
             listening,
             places,
@@ -257,9 +249,7 @@ impl App {
             socket,
             admin,
             store,
-            sweeper,
-            budgets,
-            invitation_sweeper,
+            sweeper: Arc::new(sweeper),
             lookup,
             outbox,
         })
@@ -285,19 +275,9 @@ impl App {
         Arc::downgrade(&self.reloader)
     }
 
-    /// The job that removes ended sessions.
-    pub fn session_sweeper(&self) -> Arc<SessionSweeper> {
+    /// The job that removes what has ended.
+    pub fn sweeper(&self) -> Arc<Sweeper> {
         Arc::clone(&self.sweeper)
-    }
-
-    /// The job that removes budgets whose time is over.
-    pub fn budget_sweeper(&self) -> Arc<BudgetSweeper> {
-        Arc::clone(&self.budgets)
-    }
-
-    /// The job that removes ended invitations.
-    pub fn invitation_sweeper(&self) -> Arc<InvitationSweeper> {
-        Arc::clone(&self.invitation_sweeper)
     }
 
     /// Lookups, with the job that changes the pepper.
@@ -326,8 +306,8 @@ impl App {
         let handle = server.handle();
         let mut server = tokio::spawn(server);
         let mut jobs = JoinSet::new();
-        jobs.spawn(sweep(Arc::clone(&self.sweeper), Arc::clone(&self.budgets)));
-        jobs.spawn(sweep_invitations(Arc::clone(&self.invitation_sweeper)));
+        jobs.spawn(sweep(Arc::clone(&self.sweeper)));
+        jobs.spawn(sweep_invitations(Arc::clone(&self.sweeper)));
         jobs.spawn(sweep_outbox(self.outbox.clone()));
         jobs.spawn(change_pepper(Arc::clone(&self.lookup)));
         jobs.spawn(async move { self.outbox.run().await });
@@ -391,14 +371,7 @@ impl App {
             monitoring.stop(false).await;
         }
         jobs.shutdown().await;
-        drop((
-            self.sweeper,
-            self.budgets,
-            self.invitation_sweeper,
-            self.lookup,
-            self.health,
-            self.reloader,
-        ));
+        drop((self.sweeper, self.lookup, self.health, self.reloader));
         if !self.store.close(CLOSE_TIMEOUT) {
             log::warn!("something still held the store when the server stopped");
         }
@@ -513,26 +486,26 @@ async fn wait_for(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
     }
 }
 
-async fn sweep(sessions: Arc<SessionSweeper>, budgets: Arc<BudgetSweeper>) {
+async fn sweep(sweeper: Arc<Sweeper>) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     loop {
         ticks.tick().await;
-        match sessions.run_once().await {
+        match sweeper.sessions().await {
             Ok(0) => {}
             Ok(removed) => log::info!("removed {removed} ended sessions"),
             Err(error) => log::error!("ended sessions could not be removed: {error}"),
         }
-        if let Err(error) = budgets.run_once().await {
+        if let Err(error) = sweeper.budgets().await {
             log::error!("budgets whose time is over could not be removed: {error}");
         }
     }
 }
 
-async fn sweep_invitations(sweeper: Arc<InvitationSweeper>) {
+async fn sweep_invitations(sweeper: Arc<Sweeper>) {
     let mut ticks = tokio::time::interval(INVITATIONS_EVERY);
     loop {
         ticks.tick().await;
-        match sweeper.run_once().await {
+        match sweeper.invitations().await {
             Ok(0) => {}
             Ok(removed) => log::info!("removed {removed} ended invitations"),
             Err(error) => log::error!("ended invitations could not be removed: {error}"),

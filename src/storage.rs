@@ -62,7 +62,7 @@ pub use self::error::{JournalError, MaintenanceError, OpenError, StoreError};
 pub use self::lookup::Found;
 pub use self::outgoing::Written;
 pub use self::rotation::{Progress as RotationProgress, Rotation, RotationError};
-pub use self::tx::{Spent, Tx};
+pub use self::tx::{Rows, Spent, Tx};
 
 /// The version of the tables that this binary writes. 2 brought the tables 5, 6, 11 and 13.
 const SCHEMA: u32 = 2;

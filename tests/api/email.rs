@@ -186,9 +186,9 @@ async fn ended_sessions_are_swept_a_day_later_and_others_are_not() {
     let ended = server.request_token("a@example.org", "s").await;
     server.advance(25 * HOUR);
     let living = server.request_token("a@example.org", "s").await;
-    assert_eq!(server.sweeper.run_once().await.unwrap(), 0);
+    assert_eq!(server.sweeper.sessions().await.unwrap(), 0);
     server.advance(23 * HOUR);
-    assert_eq!(server.sweeper.run_once().await.unwrap(), 1);
+    assert_eq!(server.sweeper.sessions().await.unwrap(), 1);
     let query = [("sid", ended.as_str()), ("client_secret", "s")];
     server
         .client

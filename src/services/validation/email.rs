@@ -1,6 +1,7 @@
 //! E-mail addresses: a mail with a link, and the page behind it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +13,9 @@ use crate::metrics::MailOutcome;
 use crate::storage::tables::{SessionRecord, Sessions};
 use crate::templates::Message;
 use crate::types::{Email, Medium, Sid, ThreePid, Timestamp, Token, UserId};
+
+/// After how long a mail that could not be sent is tried again first.
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
 /// A session as the confirmation page shows it.
 #[derive(Debug)]
@@ -69,7 +73,8 @@ impl Validation {
             Ok(()) => Ok(planned.sid),
             Err(ValidationError::Send(SendError::Temporary(trouble))) => {
                 log::warn!("a mail is sent later: {trouble}");
-                self.mail_later(&planned.sid, send_attempt).await?;
+                self.send_later(&planned.sid, send_attempt, FIRST_PAUSE)
+                    .await?;
                 Ok(planned.sid)
             }
             Err(error) => {

@@ -13,8 +13,8 @@ use crate::config::{Countries, NumberType};
 use crate::limits::{Action, Limited, Subject};
 use crate::metrics::SmsOutcome;
 use crate::sms::{SendError, SmsMessage};
-use crate::storage::tables::{Budget, Meta, MetaName, OutboxItem, SessionRecord};
-use crate::storage::{Spent, StoreError, Tx, outbox};
+use crate::storage::tables::{Budget, Meta, MetaName, SessionRecord};
+use crate::storage::{Spent, StoreError, Tx};
 use crate::templates::Code;
 use crate::types::{
     Country, Invalid, Msisdn, PhoneKind, PhoneNumber, Sid, ThreePid, Timestamp, Token, UserId,
@@ -224,7 +224,8 @@ impl Validation {
             Ok(()) => Ok((planned.sid, number)),
             Err(ValidationError::Phone(PhoneError::Send(error))) if !error.is_final() => {
                 log::warn!("an SMS is sent later: {error}");
-                self.send_later(&planned.sid, send_attempt).await?;
+                self.send_later(&planned.sid, send_attempt, FIRST_PAUSE)
+                    .await?;
                 Ok((planned.sid, number))
             }
             Err(error) => {
@@ -344,18 +345,6 @@ impl Validation {
             Err(_) => SmsOutcome::Temporary,
         });
         Ok(sent.map_err(PhoneError::from)?)
-    }
-
-    async fn send_later(&self, sid: &Sid, send_attempt: u64) -> Result<(), ValidationError> {
-        let id = self.random.record_id()?;
-        let now = self.clock.now();
-        let item = OutboxItem::Verification {
-            sid: sid.clone(),
-            send_attempt,
-        };
-        let queue =
-            move |tx: &mut Tx<'_>| outbox::queue(tx, id, item.clone(), now.plus(FIRST_PAUSE), now);
-        Ok(self.store.write(queue).await?)
     }
 }
 

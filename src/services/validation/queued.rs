@@ -7,9 +7,6 @@ use crate::storage::tables::{OutboxItem, Sessions};
 use crate::storage::{Tx, outbox};
 use crate::types::{Sid, ThreePid};
 
-/// After how long a mail that could not be sent is tried again first.
-const FIRST_PAUSE: Duration = Duration::from_mins(1);
-
 impl Validation {
     /// Sends the message of a session that was asked for with this attempt, if it is still wanted: the session waits for its
     /// token, no higher attempt has sent another message, and a phone number is still one that gets SMS. Answers whether it
@@ -37,11 +34,12 @@ impl Validation {
         }
     }
 
-    /// Leaves the mail of a session to the outbox.
-    pub(super) async fn mail_later(
+    /// Leaves the message of a session to the outbox, which tries it after a first pause.
+    pub(super) async fn send_later(
         &self,
         sid: &Sid,
         send_attempt: u64,
+        pause: Duration,
     ) -> Result<(), ValidationError> {
         let (id, now) = (self.random.record_id()?, self.clock.now());
         let item = OutboxItem::Verification {
@@ -49,7 +47,7 @@ impl Validation {
             send_attempt,
         };
         let queue =
-            move |tx: &mut Tx<'_>| outbox::queue(tx, id, item.clone(), now.plus(FIRST_PAUSE), now);
+            move |tx: &mut Tx<'_>| outbox::queue(tx, id, item.clone(), now.plus(pause), now);
         Ok(self.store.write(queue).await?)
     }
 }

@@ -51,7 +51,7 @@ async fn an_invitation_ends_and_is_forgotten_some_time_later() {
     answer.refused(404, "M_UNRECOGNIZED");
 
     let state = |state| format!("bindery_invitations{{state=\"{state}\"}}");
-    assert_eq!(server.invitation_sweeper.run_once().await.unwrap(), 0);
+    assert_eq!(server.sweeper.invitations().await.unwrap(), 0);
     assert_eq!(figure(&server, &state("expired")).await, "1");
     assert_eq!(figure(&server, &state("pending")).await, "0");
     let again = ask(&server, &invite(BOB, ROOM, ALICE)).await.ok();
@@ -60,7 +60,7 @@ async fn an_invitation_ends_and_is_forgotten_some_time_later() {
         "what has ended is not the same one"
     );
     server.advance(14 * DAY);
-    assert_eq!(server.invitation_sweeper.run_once().await.unwrap(), 1);
+    assert_eq!(server.sweeper.invitations().await.unwrap(), 1);
     assert_eq!(figure(&server, &state("expired")).await, "0");
     assert_eq!(figure(&server, &state("pending")).await, "1");
     for table in ["invitations", "invitation by token", "ephemeral keys"] {

@@ -151,9 +151,9 @@ async fn what_was_spent_is_forgotten_when_its_time_is_over() {
     wrong.refused(400, "M_TOKEN_INCORRECT");
     here.server.advance(Duration::from_hours(23));
     here.ask(&number(1), "s", 1).await.ok();
-    assert_eq!(here.server.budgets.run_once().await.unwrap(), 0);
+    assert_eq!(here.server.sweeper.budgets().await.unwrap(), 0);
     here.server.advance(Duration::from_hours(1));
     // All SMS, those to Alice, and the guess for her.
-    assert_eq!(here.server.budgets.run_once().await.unwrap(), 3);
-    assert_eq!(here.server.budgets.run_once().await.unwrap(), 0);
+    assert_eq!(here.server.sweeper.budgets().await.unwrap(), 3);
+    assert_eq!(here.server.sweeper.budgets().await.unwrap(), 0);
 }

@@ -10,7 +10,7 @@ use bindery::clock::{Clock as _, ManualClock};
 use bindery::config::{Config, Listen};
 use bindery::federation::Ports;
 use bindery::random::Random;
-use bindery::services::jobs::{BudgetSweeper, InvitationSweeper, SessionSweeper};
+use bindery::services::jobs::Sweeper;
 use bindery::services::lookup::Lookup;
 use bindery::services::outbox::Outbox;
 use bindery::types::Timestamp;
@@ -33,9 +33,7 @@ pub struct TestServer {
     pub client: Client,
     pub addresses: Vec<SocketAddr>,
     pub monitoring: Option<Client>,
-    pub sweeper: Arc<SessionSweeper>,
-    pub budgets: Arc<BudgetSweeper>,
-    pub invitation_sweeper: Arc<InvitationSweeper>,
+    pub sweeper: Arc<Sweeper>,
     pub lookup: Arc<Lookup>,
     pub outbox: Outbox,
     pub certificates: Option<Arc<Certificates>>,
@@ -93,9 +91,7 @@ impl TestServer {
         let client = Client::new(app.local_addr().unwrap());
         let addresses = app.addresses().to_vec();
         let monitoring = app.monitoring_addr().map(Client::new);
-        let sweeper = app.session_sweeper();
-        let budgets = app.budget_sweeper();
-        let invitation_sweeper = app.invitation_sweeper();
+        let sweeper = app.sweeper();
         let reloader = app.reloader();
         let lookup = app.lookup();
         let outbox = app.outbox();
@@ -108,8 +104,6 @@ impl TestServer {
             addresses,
             monitoring,
             sweeper,
-            budgets,
-            invitation_sweeper,
             lookup,
             outbox,
             certificates,
@@ -128,14 +122,12 @@ impl TestServer {
             mut running,
             folder,
             sweeper,
-            budgets,
-            invitation_sweeper,
             lookup,
             outbox,
             ..
         } = self;
         // They hold the store, which is to be opened again.
-        drop((sweeper, budgets, invitation_sweeper, lookup, outbox));
+        drop((sweeper, lookup, outbox));
         running.stop.send(Stop::Gracefully).unwrap();
         (&mut running.task).await.unwrap();
         Box::pin(Self::run(folder, config, clock)).await
