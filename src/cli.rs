@@ -35,7 +35,7 @@ Examples:
   bindery check                                see whether it could start
   bindery doctor --online                      see it as clients and homeservers do
   bindery test-mail alice@example.org          see whether mail arrives
-  bindery test-sms +4915123456789              see whether SMS arrive
+  bindery test-sms +491713920000               see whether SMS arrive
   bindery status                               show what the server holds, running or not
   bindery keys rotate                          sign with a new key from now on
 
@@ -87,7 +87,7 @@ pub enum Command {
         address: Email,
     },
     /// Send an SMS to a phone number, to see whether it arrives
-    #[command(after_help = "Example:\n  bindery test-sms +4915123456789")]
+    #[command(after_help = "Example:\n  bindery test-sms +491713920000")]
     TestSms {
         /// Where to send it, with + and the country code
         #[arg(value_name = "NUMBER", value_parser = phone_number)]
@@ -206,7 +206,7 @@ fn runtime() -> Result<Runtime, CliError> {
 
 fn phone_number(text: &str) -> Result<Msisdn, String> {
     const EXPECTED: &str =
-        "it must be a phone number with + and its country code, such as +4915123456789";
+        "it must be a phone number with + and its country code, such as +491713920000";
     let separators = [' ', '-', '.', '(', ')'];
     let digits = text.strip_prefix('+').ok_or(EXPECTED)?;
     Msisdn::parse(&digits.replace(separators, "")).map_err(|_| EXPECTED.to_owned())

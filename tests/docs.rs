@@ -273,7 +273,7 @@ fn objection(command: &str) -> Option<String> {
         .map(|word| word.trim_matches(['[', ']']))
         .map(|word| match word {
             "ADDRESS" => "alice@example.org",
-            "NUMBER" => "+4915123456789",
+            "NUMBER" => "+491713920000",
             "MEDIUM" => "email",
             "MXID" => "@alice:example.org",
             "NAME" | "NEW_NAME" => "example.org",
