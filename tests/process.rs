@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -129,6 +129,7 @@ struct Running {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -139,13 +140,13 @@ impl Running {
         let log = Arc::new(Mutex::new(String::new()));
         let (found, address) = mpsc::channel();
         let written = Arc::clone(&log);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
+                written.lock().unwrap().push_str(&format!("{line}\n"));
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     let first = rest.split([',', ' ']).next().unwrap();
                     let _ = found.send(first.parse().unwrap());
                 }
-                written.lock().unwrap().push_str(&(line + "\n"));
             }
         });
         match address.recv_timeout(PATIENCE) {
@@ -153,6 +154,7 @@ impl Running {
                 child,
                 address,
                 log,
+                reader: Some(reader),
             },
             Err(error) => panic!(
                 "the server did not start ({error}): {}",
@@ -172,11 +174,15 @@ impl Running {
         );
     }
 
+    /// Waits until it has ended, and its log is whole.
     #[track_caller]
     fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                if let Some(reader) = self.reader.take() {
+                    reader.join().unwrap();
+                }
                 return status;
             }
             assert!(Instant::now() < deadline, "the server did not end");

@@ -157,6 +157,7 @@ fn commands_do_the_same_with_and_without_a_server() {
     let site = Site::new();
     let mut server = site.serve();
     let running = tour(&site);
+    until(|| server.log.lock().unwrap().matches("bindery::audit").count() == 6);
     let log = server.log.lock().unwrap().clone();
     let audit: Vec<&str> = log
         .lines()
@@ -280,6 +281,7 @@ fn a_person_is_erased_with_and_without_a_server() {
     assert_eq!(erased, [expected]);
     assert_eq!(bound(server.address, ALICE), None);
     assert!(!stands_in_journal(&site, ALICE) && stands_in_journal(&site, MXID));
+    until(|| server.log.lock().unwrap().contains("bindery::audit"));
     let log = server.log.lock().unwrap().clone();
     let audit = log
         .lines()
@@ -397,8 +399,7 @@ fn a_new_key_signs_and_the_old_one_holds_until_it_is_revoked() {
         call(server.address, "GET", path, &Value::Null).unwrap().0,
         404
     );
-    let log = server.log.lock().unwrap().clone();
-    assert!(log.contains("revoked ed25519:1"), "{log}");
+    until(|| server.log.lock().unwrap().contains("revoked ed25519:1"));
     stop(&mut server);
 
     // Without a server it is the same, and a version is never given twice.
@@ -458,11 +459,8 @@ fn a_stranger_gets_nothing_from_the_socket_however_open_it_is() {
         text.contains("only root and the server's own user"),
         "{text}"
     );
-    let log = server.log.lock().unwrap().clone();
-    assert!(
-        log.contains("uid 65534 may not use the admin socket"),
-        "{log}"
-    );
+    let refused = "uid 65534 may not use the admin socket";
+    until(|| server.log.lock().unwrap().contains(refused));
 }
 
 #[test]
