@@ -68,8 +68,8 @@ fn account() {
     assert!(answer["user_id"].is_string(), "{answer}");
     let bare = Server::bare(answer);
     for connections in CONNECTIONS {
-        let mut subject = Load::connect(server.address, connections, &requests);
-        let mut ceiling = Load::connect(bare.address, connections, &requests);
+        let mut subject = Load::awake(server.address, connections, &requests);
+        let mut ceiling = Load::awake(bare.address, connections, &requests);
         let pair = Pair::measure(Unit::PerSecond, || subject.run(TURN), || ceiling.run(TURN));
         let name = format!("GET account, {connections} at once");
         report::pair(&name, Unit::PerSecond, pair, Aim::Ratio(0.7));
@@ -107,7 +107,7 @@ fn unbind() {
             load::with_header(load::post(&uri, &body.to_string()), &header)
         })
         .collect();
-    let mut subject = Load::connect(server.address, 1, &requests);
+    let mut subject = Load::asleep(server.address, 1, &requests);
 
     let alone = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let ceiling = Ceiling::new(alone.path());

@@ -63,7 +63,7 @@ pub fn run() {
         load::post(&format!("{V1}/3pid/bind"), &body.to_string())
     });
     for connections in CONNECTIONS {
-        let mut load = Load::connect(server.address, connections, &bind);
+        let mut load = Load::asleep(server.address, connections, &bind);
         let mut disk = disk::Appender::new(folder.path(), connections);
         let pair = Pair::measure(
             Unit::PerSecond,
@@ -88,8 +88,8 @@ fn with_limits(without: &Server, requests: &[Vec<u8>]) {
         config.limits.requests_by_ip = vec![endless];
     });
     let counting = limits::counting_micros();
-    let mut subject = Load::connect(limited.address, MANY, requests);
-    let mut ceiling = Load::connect(without.address, MANY, requests);
+    let mut subject = Load::awake(limited.address, MANY, requests);
+    let mut ceiling = Load::awake(without.address, MANY, requests);
     let pair = Pair::measure(
         Unit::PerSecond,
         || subject.run(TURN),
@@ -112,8 +112,8 @@ fn against_bare(name: &str, server: &Server, requests: &[Vec<u8>], extra: Option
         serde_json::from_slice(&load::answer(server.address, &requests[0])).unwrap();
     let bare = Server::bare(answer);
     for connections in CONNECTIONS {
-        let mut subject = Load::connect(server.address, connections, requests);
-        let mut ceiling = Load::connect(bare.address, connections, requests);
+        let mut subject = Load::awake(server.address, connections, requests);
+        let mut ceiling = Load::awake(bare.address, connections, requests);
         let pair = Pair::measure(
             Unit::PerSecond,
             || subject.run(TURN),

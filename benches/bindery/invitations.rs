@@ -11,10 +11,10 @@ use super::report::{self, Aim, Pair, Unit};
 use super::servers::Server;
 
 /// More than are asked for with so many connections: what was asked for before costs neither a write nor a mail.
-const REQUESTS: usize = 30_000;
+const REQUESTS: usize = 100_000;
 
 const CONNECTIONS: [usize; 2] = [1, 16];
-const TURN: Duration = Duration::from_secs(1);
+const TURN: Duration = Duration::from_millis(500);
 
 const V1: &str = "/_matrix/identity/api/v1";
 
@@ -26,9 +26,13 @@ pub fn run() {
         let numbers = turn * REQUESTS..(turn + 1) * REQUESTS;
         let invites: Vec<Vec<u8>> = numbers.clone().map(invite).collect();
         let tokens: Vec<Vec<u8>> = numbers.map(request_token).collect();
-        let mut subject = Load::connect(server.address, connections, &invites);
-        let mut ceiling = Load::connect(server.address, connections, &tokens);
+        let mut subject = Load::asleep(server.address, connections, &invites);
+        let mut ceiling = Load::asleep(server.address, connections, &tokens);
         let pair = Pair::measure(Unit::PerSecond, || subject.run(TURN), || ceiling.run(TURN));
+        assert!(
+            subject.sent < REQUESTS && ceiling.sent < REQUESTS,
+            "a request came twice"
+        );
         let name = format!("store-invite beside requestToken, {connections} at once");
         report::pair(&name, Unit::PerSecond, pair, Aim::Ratio(0.7));
     }

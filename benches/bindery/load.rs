@@ -1,9 +1,14 @@
 //! A client that costs little, because it shares the machine with what it measures: one thread over all connections, with
-//! blocking sockets and requests made beforehand. It writes one request into each connection, then reads them in turn and
-//! at once writes the next one into each. That is two system calls a request, and no waiting for readiness.
+//! requests made beforehand. It writes one request into each connection, then reads them in turn and at once writes the
+//! next one into each.
+//!
+//! What only the processor limits is asked by a client that never sleeps. Over loopback it is the server that wakes who
+//! sleeps for its answer, which no server does for clients on other machines; and only the slower of two servers would
+//! have to, since the faster one always finds the client at work.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::report::per_second;
@@ -37,15 +42,37 @@ pub fn with_header(request: Vec<u8>, line: &str) -> Vec<u8> {
 pub struct Load<'a> {
     connections: Vec<Connection>,
     requests: std::iter::Cycle<std::slice::Iter<'a, Vec<u8>>>,
+    /// How many requests were sent.
+    pub sent: usize,
 }
 
 impl<'a> Load<'a> {
-    /// Connects.
-    pub fn connect(address: SocketAddr, connections: usize, requests: &'a [Vec<u8>]) -> Self {
-        let connections = (0..connections).map(|_| Connection::open(address));
+    /// Connects as a client that never sleeps.
+    pub fn awake(address: SocketAddr, connections: usize, requests: &'a [Vec<u8>]) -> Self {
+        Self::connect(address, connections, requests, true)
+    }
+
+    /// Connects as a client that sleeps until an answer comes: where the server waits for the disk, or does other work that
+    /// is measured, the processor is left to it.
+    pub fn asleep(address: SocketAddr, connections: usize, requests: &'a [Vec<u8>]) -> Self {
+        Self::connect(address, connections, requests, false)
+    }
+
+    fn connect(
+        address: SocketAddr,
+        connections: usize,
+        requests: &'a [Vec<u8>],
+        awake: bool,
+    ) -> Self {
+        let connect = |_| {
+            let connection = Connection::open(address);
+            connection.stream.set_nonblocking(awake).unwrap();
+            connection
+        };
         Self {
-            connections: connections.collect(),
+            connections: (0..connections).map(connect).collect(),
             requests: requests.iter().cycle(),
+            sent: 0,
         }
     }
 
@@ -54,6 +81,7 @@ impl<'a> Load<'a> {
         let Self {
             connections,
             requests,
+            sent,
         } = self;
         for (connection, request) in connections.iter_mut().zip(&mut *requests) {
             connection.send(request);
@@ -61,15 +89,17 @@ impl<'a> Load<'a> {
         let started = Instant::now();
         let mut answered = 0;
         while started.elapsed() < time {
-            for (connection, request) in connections.iter_mut().zip(&mut *requests) {
-                connection.receive();
-                connection.send(request);
+            for connection in &mut *connections {
+                if connection.receive().is_some() {
+                    answered += 1;
+                    connection.send(requests.next().unwrap());
+                }
             }
-            answered += connections.len();
         }
         let took = started.elapsed();
+        *sent += answered + connections.len();
         for connection in connections {
-            connection.receive();
+            connection.wait();
         }
         per_second(answered, took)
     }
@@ -79,13 +109,16 @@ impl<'a> Load<'a> {
 pub fn answer(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut connection = Connection::open(address);
     connection.send(request);
-    let body = connection.receive();
+    let body = connection.wait();
     connection.buffer[body].to_vec()
 }
 
 struct Connection {
     stream: TcpStream,
     buffer: Box<[u8]>,
+    /// How much of the answer is in the buffer.
+    filled: usize,
+    asked: Instant,
 }
 
 impl Connection {
@@ -96,38 +129,68 @@ impl Connection {
         Self {
             stream,
             buffer: vec![0; 256 * 1024].into(),
+            filled: 0,
+            asked: Instant::now(),
         }
     }
 
-    fn send(&mut self, request: &[u8]) {
-        self.stream.write_all(request).unwrap();
+    fn send(&mut self, mut request: &[u8]) {
+        self.filled = 0;
+        self.asked = Instant::now();
+        while !request.is_empty() {
+            match self.stream.write(request) {
+                Ok(written) => request = &request[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.hurry(),
+                Err(error) => panic!("the request cannot be sent: {error}"),
+            }
+        }
     }
 
-    /// Reads one answer, which must be a success, and tells where in the buffer its body stands.
-    fn receive(&mut self) -> std::ops::Range<usize> {
-        let mut filled = 0;
+    /// Reads one answer, which must be a success, and tells where in the buffer its body stands; none if more is to come.
+    fn receive(&mut self) -> Option<Range<usize>> {
+        match self.stream.read(&mut self.buffer[self.filled..]) {
+            Ok(read) => {
+                assert!(read > 0, "the server closed the connection");
+                self.filled += read;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.hurry();
+                return None;
+            }
+            Err(error) => panic!("the answer cannot be read: {error}"),
+        }
+        let filled = self.filled;
+        let body = body(&self.buffer[..filled])?;
+        if filled < body.end {
+            return None;
+        }
+        assert!(
+            self.buffer.starts_with(b"HTTP/1.1 200 "),
+            "the server refused: {}",
+            String::from_utf8_lossy(&self.buffer[..filled])
+        );
+        assert_eq!(filled, body.end, "more than one answer came");
+        Some(body)
+    }
+
+    fn wait(&mut self) -> Range<usize> {
         loop {
-            let read = self.stream.read(&mut self.buffer[filled..]).unwrap();
-            assert!(read > 0, "the server closed the connection");
-            filled += read;
-            let Some(body) = body(&self.buffer[..filled]) else {
-                continue;
-            };
-            if filled >= body.end {
-                assert!(
-                    self.buffer.starts_with(b"HTTP/1.1 200 "),
-                    "the server refused: {}",
-                    String::from_utf8_lossy(&self.buffer[..filled])
-                );
-                assert_eq!(filled, body.end, "more than one answer came");
+            if let Some(body) = self.receive() {
                 return body;
             }
         }
     }
+
+    fn hurry(&self) {
+        assert!(
+            self.asked.elapsed() < PATIENCE,
+            "the server does not answer"
+        );
+    }
 }
 
 /// Where the body stands, once the head is complete.
-fn body(answer: &[u8]) -> Option<std::ops::Range<usize>> {
+fn body(answer: &[u8]) -> Option<Range<usize>> {
     const LENGTH: &[u8] = b"content-length: ";
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let place = answer[..head]

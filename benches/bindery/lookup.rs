@@ -90,8 +90,8 @@ fn sized(place: &Path, bindings: usize) -> Vec<f64> {
         let found = answer["mappings"].as_object().unwrap().len();
         assert_eq!(found, hashes.div_ceil(2));
         let bare = Server::bare_lookup(answer);
-        let mut subject = Load::connect(server.address, 1, &requests);
-        let mut ceiling = Load::connect(bare.address, 1, &requests);
+        let mut subject = Load::awake(server.address, 1, &requests);
+        let mut ceiling = Load::awake(bare.address, 1, &requests);
         let pair = Pair::measure(Unit::PerSecond, || subject.run(TURN), || ceiling.run(TURN));
         let name = format!("{hashes} hashes, {bindings} bindings");
         report::pair(&name, Unit::PerSecond, pair, Aim::Ratio(0.7));
