@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -144,17 +145,31 @@ pub async fn lookup(
             HashedLookupError::Limited(limited) => ApiError::limited(&limited),
             HashedLookupError::Store(error) => error.into(),
         })?;
-    let mut mappings = HashMap::with_capacity(addresses.len());
+    let mut mappings = HashMap::with_capacity(found.iter().flatten().count());
+    let mut length = Mappings::AROUND_ALL;
     for (asked, mxid) in addresses.into_iter().zip(found.iter()) {
         if let Some(mxid) = mxid {
             mappings.insert(asked, mxid);
+            length += asked.len() + mxid.len() + Mappings::AROUND_EACH;
         }
     }
-    Ok(HttpResponse::Ok().json(Mappings { mappings }))
+    // An answer can be long; it is not copied while it grows.
+    let mut answer = Vec::with_capacity(length);
+    serde_json::to_writer(&mut answer, &Mappings { mappings }).map_err(ApiError::internal)?;
+    Ok(HttpResponse::Ok()
+        .content_type(ContentType::json())
+        .body(answer))
 }
 
 /// The answer of `lookup`.
 #[derive(Serialize)]
 struct Mappings<'a> {
     mappings: HashMap<&'a str, &'a str>,
+}
+
+impl Mappings<'_> {
+    /// What stands around each pair: four quotation marks, a colon, a comma.
+    const AROUND_EACH: usize = 6;
+    /// What stands around all of them.
+    const AROUND_ALL: usize = r#"{"mappings":{}}"#.len();
 }

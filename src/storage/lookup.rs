@@ -11,7 +11,7 @@ use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::found::Found;
-use self::table::{Binding, Bindings, HashTable};
+use self::table::{AT_ONCE, Binding, Bindings, HashTable};
 use super::StoreError;
 use super::changes::Changes;
 use super::codec::{Key as _, Record as _, threepid_parts};
@@ -118,15 +118,17 @@ impl LookupTables {
             .iter()
             .find(|of| of.pepper == *pepper)
             .ok_or_else(|| StoreError::unavailable("the table of hashes is not built"))?;
-        // In passes, so that the processor waits for many places in memory at once and not for one after the other.
-        let places = table.table.get_many(hashes);
         let holding = |binding: &&Binding| now < binding.not_after;
-        let bound: Vec<Option<&Binding>> = places
-            .into_iter()
-            .map(|place| state.bindings.get(place?).filter(holding))
-            .collect();
-        let users = bound.into_iter().map(|binding| binding.map(Binding::mxid));
-        Ok(Some(users.collect()))
+        let mut found = Found::for_as_many(hashes.len());
+        for hashes in hashes.chunks(AT_ONCE) {
+            // In passes, so that the processor waits for many places in memory at once and not for one after the other.
+            let places = table.table.get_many(hashes);
+            let bound = places.map(|place| state.bindings.get(place?).filter(holding));
+            for binding in bound.iter().take(hashes.len()) {
+                found.push(binding.map(Binding::mxid));
+            }
+        }
+        Ok(Some(found))
     }
 
     /// Begins a table for another pepper, which from now on follows all changes.

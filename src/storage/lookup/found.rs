@@ -1,39 +1,55 @@
 //! What a lookup found.
 
 use std::borrow::Borrow;
-use std::ops::Range;
 
 /// Who answers to each of some hashes, in their order. All user IDs stand in one text, because a client may ask for ten
 /// thousand at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     text: String,
-    places: Vec<Option<Range<usize>>>,
-}
-
-impl Found {
-    /// The user IDs, and none where nobody is bound.
-    pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
-        self.places
-            .iter()
-            .map(|place| self.text.get(place.clone()?))
-    }
+    /// Where in the text each user ID ends; none where nobody is bound.
+    ends: Vec<Option<usize>>,
 }
 
 /// The length of a user ID, more or less.
 const USUAL: usize = 32;
 
+impl Found {
+    pub(super) fn for_as_many(hashes: usize) -> Self {
+        Self {
+            text: String::with_capacity(USUAL * hashes),
+            ends: Vec::with_capacity(hashes),
+        }
+    }
+
+    pub(super) fn push(&mut self, user: Option<&str>) {
+        let end = user.map(|user| {
+            self.text.push_str(user);
+            self.text.len()
+        });
+        self.ends.push(end);
+    }
+
+    /// The user IDs, and none where nobody is bound.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let end = (*end)?;
+            let user = self.text.get(start..end);
+            start = end;
+            user
+        })
+    }
+}
+
 impl<T: Borrow<str>> FromIterator<Option<T>> for Found {
     fn from_iter<I: IntoIterator<Item = Option<T>>>(users: I) -> Self {
         let users = users.into_iter();
-        let mut text = String::with_capacity(USUAL * users.size_hint().0);
-        let mut push = |user: T| {
-            let start = text.len();
-            text.push_str(user.borrow());
-            start..text.len()
-        };
-        let places = users.map(|user| user.map(&mut push)).collect();
-        Self { text, places }
+        let mut found = Self::for_as_many(users.size_hint().0);
+        for user in users {
+            found.push(user.as_ref().map(Borrow::borrow));
+        }
+        found
     }
 }
 

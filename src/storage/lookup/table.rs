@@ -73,6 +73,9 @@ impl Slot {
     }
 }
 
+/// How many hashes are looked for at a time.
+pub(super) const AT_ONCE: usize = 128;
+
 /// Hashes to places among the bindings.
 pub(super) struct HashTable(Box<[Part]>);
 
@@ -88,27 +91,33 @@ impl HashTable {
         self.0.get(part)?.get(&end)
     }
 
-    /// The places of many hashes, in their order.
-    pub(super) fn get_many(&self, hashes: &[Option<LookupHash>]) -> Vec<Option<u32>> {
+    /// The places of at most [`AT_ONCE`] hashes, in their order.
+    pub(super) fn get_many(&self, hashes: &[Option<LookupHash>]) -> [Option<u32>; AT_ONCE] {
         // First only the slots where the hashes would stand if they were alone. None of these reads waits for another
-        // one, so that the processor waits for many places in memory at once.
-        let first = |hash: &LookupHash| {
-            let (part, end) = split(hash);
-            let part = self.0.get(part)?;
-            part.slots.get(part.first(&end)).copied()
-        };
-        let firsts: Vec<Slot> = hashes
-            .iter()
-            .map(|hash| hash.as_ref().and_then(first).unwrap_or(Slot::FREE))
-            .collect();
-        let place = |(hash, first): (&Option<LookupHash>, Slot)| {
-            let hash = hash.as_ref().filter(|_| !first.is_free())?;
-            if first.end == split(hash).1 {
-                return Some(first.place);
+        // one, and nothing depends on what is read, so that the processor waits for many places in memory at once.
+        let mut firsts = [Slot::FREE; AT_ONCE];
+        for (first, hash) in firsts.iter_mut().zip(hashes) {
+            if let Some(slot) = hash.as_ref().and_then(|hash| self.first(hash)) {
+                *first = *slot;
             }
-            self.get(hash)
-        };
-        hashes.iter().zip(firsts).map(place).collect()
+        }
+        let mut places = [None; AT_ONCE];
+        for ((place, first), hash) in places.iter_mut().zip(firsts).zip(hashes) {
+            if let Some(hash) = hash.as_ref().filter(|_| !first.is_free()) {
+                *place = match split(hash) {
+                    (_, end) if end == first.end => Some(first.place),
+                    _ => self.get(hash),
+                };
+            }
+        }
+        places
+    }
+
+    /// The first slot where a hash might stand.
+    fn first(&self, hash: &LookupHash) -> Option<&Slot> {
+        let (part, end) = split(hash);
+        let part = self.0.get(part)?;
+        part.slots.get(part.first(&end))
     }
 
     pub(super) fn set(&mut self, hash: &LookupHash, place: u32) {
@@ -371,8 +380,10 @@ mod tests {
         }
         let hashes = (0..10_000).map(|number| (number % 3 != 0).then(|| hash(number)));
         let hashes: Vec<_> = hashes.collect();
-        let one_by_one = hashes.iter().map(|hash| table.get(hash.as_ref()?));
-        assert!(table.get_many(&hashes).into_iter().eq(one_by_one));
+        for hashes in hashes.chunks(AT_ONCE) {
+            let many = table.get_many(hashes).into_iter().take(hashes.len());
+            assert!(many.eq(hashes.iter().map(|hash| table.get(hash.as_ref()?))));
+        }
         like.reserve_as(&table);
         assert_eq!(like.get(&hash(1)), None);
     }
