@@ -142,7 +142,7 @@ impl Running {
         let written = Arc::clone(&log);
         let reader = thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                written.lock().unwrap().push_str(&format!("{line}\n"));
+                written.lock().unwrap().extend([line.as_str(), "\n"]);
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     let first = rest.split([',', ' ']).next().unwrap();
                     let _ = found.send(first.parse().unwrap());
