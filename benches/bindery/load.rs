@@ -139,26 +139,23 @@ impl Connection {
         self.asked = Instant::now();
         while !request.is_empty() {
             match self.stream.write(request) {
-                Ok(written) => request = &request[written..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.hurry(),
-                Err(error) => panic!("the request cannot be sent: {error}"),
+                written => request = &request[written.unwrap()..],
             }
         }
     }
 
     /// Reads one answer, which must be a success, and tells where in the buffer its body stands; none if more is to come.
     fn receive(&mut self) -> Option<Range<usize>> {
-        match self.stream.read(&mut self.buffer[self.filled..]) {
-            Ok(read) => {
-                assert!(read > 0, "the server closed the connection");
-                self.filled += read;
-            }
+        let read = match self.stream.read(&mut self.buffer[self.filled..]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.hurry();
                 return None;
             }
-            Err(error) => panic!("the answer cannot be read: {error}"),
-        }
+            read => read.unwrap(),
+        };
+        assert!(read > 0, "the server closed the connection");
+        self.filled += read;
         let filled = self.filled;
         let body = body(&self.buffer[..filled])?;
         if filled < body.end {
