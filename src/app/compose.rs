@@ -192,8 +192,7 @@ impl Base<'_> {
                 phone: PhoneSettings {
                     lifetime: config.sessions.sms_lifetime,
                     tries: config.sessions.sms_tries,
-                    countries: config.sms.allow_countries.clone(),
-                    types: config.sms.allow_types.clone(),
+                    destinations: (&config.sms).into(),
                     daily_budget: config.sms.daily_budget,
                 },
             },

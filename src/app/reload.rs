@@ -26,12 +26,15 @@ pub struct Reloader {
 }
 
 /// The keys that hold at once; of a name with a dot at its end, all keys that begin with it.
-const AT_ONCE: [&str; 10] = [
+const AT_ONCE: [&str; 13] = [
     "accounts.",
     "api.next_link_hosts",
     "invites.",
     "limits.",
     "log.level",
+    "sms.allow_countries",
+    "sms.allow_types",
+    "sms.home_country",
     "sms.message",
     "templates.",
     "terms.",
@@ -65,6 +68,7 @@ impl Reloader {
         self.limits.reload(&new.limits);
         self.validation
             .allow_next_link_hosts(new.api.next_link_hosts.clone());
+        self.validation.send_sms_to((&new.sms).into());
         self.accounts.reload(new.accounts.clone());
         self.invitations
             .reload(new.invites.clone(), new.accounts.clone());

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 
 use self::attempt::{Attempt, Outcome};
 pub use self::email::LinkDetails;
-pub use self::phone::{PhoneError, PhoneSettings, Unserved};
+pub use self::phone::{Destinations, PhoneError, PhoneSettings, Unserved};
 use self::plan::Planned;
 use crate::clock::Clock;
 use crate::limits::{Action, Limited, Limits, Subject};
@@ -141,6 +141,7 @@ pub struct Validation {
     metrics: Arc<Metrics>,
     settings: ValidationSettings,
     next_link_hosts: ArcSwap<Vec<String>>,
+    destinations: ArcSwap<Destinations>,
 }
 
 /// What validation is put together from.
@@ -190,6 +191,7 @@ impl Validation {
             random,
             metrics,
             next_link_hosts: ArcSwap::from_pointee(settings.next_link_hosts.clone()),
+            destinations: ArcSwap::from_pointee(settings.phone.destinations.clone()),
             settings,
         }
     }
@@ -197,6 +199,11 @@ impl Validation {
     /// From now on a `next_link` may lead to these hosts; empty: to any.
     pub fn allow_next_link_hosts(&self, hosts: Vec<String>) {
         self.next_link_hosts.store(Arc::new(hosts));
+    }
+
+    /// From now on SMS go to these numbers alone.
+    pub fn send_sms_to(&self, destinations: Destinations) {
+        self.destinations.store(Arc::new(destinations));
     }
 
     /// The token came together with the client's secret. The right one again is no error.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::operator::{objects, says, stop};
-use super::{Running, Site, V1, call};
+use super::{Running, Site, V1, call, until};
 
 /// As it is typed in, and as it is kept.
 const NUMBER: &str = "07400 123456";
@@ -44,6 +44,32 @@ fn code(site: &Site) -> String {
 fn other_than(code: &str) -> Value {
     let number: u32 = code.parse().unwrap();
     json!(format!("{:06}", (number + 1) % 1_000_000))
+}
+
+#[test]
+fn a_hangup_lets_another_list_of_countries_hold() {
+    const GERMAN: &str = "+49 1512 3456789";
+    let site = Site::new();
+    site.configure(SMS);
+    let mut server = site.serve();
+    let (status, answer) = ask(server.address, GERMAN, SECRET);
+    assert_eq!(
+        (status, &answer["errcode"]),
+        (400, &json!("M_DESTINATION_REJECTED"))
+    );
+
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    let others = text.replace("\"GB\"", "\"GB\"\nallow_countries = [\"DE\"]");
+    std::fs::write(site.config(), others).unwrap();
+    server.signal("HUP");
+    until(|| ask(server.address, GERMAN, SECRET).0 == 200);
+    let (status, answer) = ask(server.address, NUMBER, SECRET);
+    assert_eq!(
+        (status, &answer["errcode"]),
+        (400, &json!("M_DESTINATION_REJECTED"))
+    );
+    assert!(!server.log.lock().unwrap().contains("next start"));
+    stop(&mut server);
 }
 
 fn kill(server: &mut Running) {

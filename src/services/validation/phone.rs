@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::attempt::WrongCodes;
 use super::{Request, Validation, ValidationError, plan};
-use crate::config::{Countries, NumberType};
+use crate::config::{self, Countries, NumberType};
 use crate::limits::{Action, Limited, Subject};
 use crate::metrics::SmsOutcome;
 use crate::sms::{SendError, SmsMessage};
@@ -36,15 +36,31 @@ pub struct PhoneSettings {
     pub lifetime: Duration,
     /// How many wrong codes a session bears before it is burnt.
     pub tries: u32,
-    /// The countries whose numbers get SMS.
-    pub countries: Countries,
-    /// The kinds of numbers that get SMS.
-    pub types: Vec<NumberType>,
+    /// Which numbers get SMS at first.
+    pub destinations: Destinations,
     /// How many SMS are sent in a day.
     pub daily_budget: u32,
 }
 
-impl PhoneSettings {
+/// Which numbers get SMS.
+#[derive(Debug, Clone)]
+pub struct Destinations {
+    /// Those of these countries,
+    pub countries: Countries,
+    /// and of these kinds.
+    pub types: Vec<NumberType>,
+}
+
+impl From<&config::Sms> for Destinations {
+    fn from(sms: &config::Sms) -> Self {
+        Self {
+            countries: sms.allow_countries.clone(),
+            types: sms.allow_types.clone(),
+        }
+    }
+}
+
+impl Destinations {
     /// Whether SMS go to this number at all.
     fn check(&self, number: &PhoneNumber) -> Result<(), Unserved> {
         let is_named = |country: &Country| self.countries.contain(country.as_str());
@@ -175,7 +191,10 @@ impl Validation {
         self.sms.check().map_err(PhoneError::from)?;
         let number = PhoneNumber::parse(country, number).map_err(PhoneError::Number)?;
         let settings = &self.settings.phone;
-        settings.check(&number).map_err(PhoneError::Unserved)?;
+        self.destinations
+            .load()
+            .check(&number)
+            .map_err(PhoneError::Unserved)?;
         self.check_next_link(request.next_link.as_ref())?;
         let now = self.clock.now();
         let send_attempt = request.send_attempt;
@@ -305,7 +324,7 @@ impl Validation {
         record: &SessionRecord,
     ) -> Result<bool, ValidationError> {
         let number = PhoneNumber::of(msisdn).ok();
-        let served = number.filter(|number| self.settings.phone.check(number).is_ok());
+        let served = number.filter(|number| self.destinations.load().check(number).is_ok());
         let Some(number) = served else {
             return Ok(false);
         };
