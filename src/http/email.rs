@@ -61,13 +61,8 @@ pub async fn request_token(
     Ok(HttpResponse::Ok().json(json!({ "sid": sid.as_str() })))
 }
 
-/// The fields of `submitToken`.
-pub struct SubmitToken(Submission);
-
-impl FromParams for SubmitToken {
-    fn from_params(params: &mut Params) -> Result<Self, Refused> {
-        Submission::from_params(params, token).map(Self)
-    }
+fn submission(params: &mut Params) -> Result<Submission, Refused> {
+    Submission::from_params(params, token)
 }
 
 /// A token; a number counts as its digits.
@@ -93,7 +88,7 @@ pub async fn submit_token(
     peer: Peer,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let SubmitToken(submission) = params.read()?;
+    let submission = params.read_by(submission)?;
     submission.answer(Medium::Email, &validation, peer.0).await
 }
 
@@ -112,8 +107,7 @@ pub async fn submit_token_by_link(
     http: HttpRequest,
     params: Result<Params, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
-    let submission = params.and_then(Params::read);
-    let submission = submission.map(|SubmitToken(submission)| submission);
+    let submission = params.and_then(|params| params.read_by(submission));
     let shown = Shown::to(&state, &http);
     follow(Medium::Email, submission, &validation, shown, peer.0).await
 }

@@ -71,13 +71,8 @@ pub async fn request_token(
     })))
 }
 
-/// The fields of `submitToken`.
-pub struct SubmitToken(Submission);
-
-impl FromParams for SubmitToken {
-    fn from_params(params: &mut Params) -> Result<Self, Refused> {
-        Submission::from_params(params, code).map(Self)
-    }
+fn submission(params: &mut Params) -> Result<Submission, Refused> {
+    Submission::from_params(params, code)
 }
 
 /// A code as people type it in, perhaps in groups; a number counts as its digits, and as those of the code that it lost on
@@ -113,7 +108,7 @@ pub async fn submit_token(
     peer: Peer,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let SubmitToken(submission) = params.read()?;
+    let submission = params.read_by(submission)?;
     submission.answer(Medium::Msisdn, &validation, peer.0).await
 }
 
@@ -132,8 +127,7 @@ pub async fn submit_token_by_link(
     http: HttpRequest,
     params: Result<Params, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
-    let submission = params.and_then(Params::read);
-    let submission = submission.map(|SubmitToken(submission)| submission);
+    let submission = params.and_then(|params| params.read_by(submission));
     let shown = Shown::to(&state, &http);
     follow(Medium::Msisdn, submission, &validation, shown, peer.0).await
 }

@@ -150,8 +150,19 @@ impl Params {
     ///
     /// # Errors
     /// 400 that names all missing fields, or else the first wrong one.
-    pub fn read<T: FromParams>(mut self) -> Result<T, ApiError> {
-        T::from_params(&mut self).map_err(|Refused| self.into_error())
+    pub fn read<T: FromParams>(self) -> Result<T, ApiError> {
+        self.read_by(T::from_params)
+    }
+
+    /// Reads a whole request in one of several ways.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_by<T>(
+        mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Refused>,
+    ) -> Result<T, ApiError> {
+        read(&mut self).map_err(|Refused| self.into_error())
     }
 
     fn into_error(self) -> ApiError {
