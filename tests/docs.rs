@@ -173,16 +173,21 @@ fn the_short_file_at_the_top_of_the_reference_is_accepted() {
     assert_eq!(config.advice(), Vec::<String>::new());
 }
 
-#[test]
-fn the_policies_that_the_reference_shows_are_accepted() {
+/// The example that stands in the comments of a section of the reference.
+fn example_of(section: &str) -> String {
     let text = reference();
-    let (_, section) = text.split_once("\n[terms]\n").unwrap();
-    let example: String = section
+    let (_, section) = text.split_once(&format!("\n[{section}]\n")).unwrap();
+    section
         .lines()
         .take_while(|line| line.starts_with('#'))
         .filter_map(|line| line.strip_prefix("#   "))
         .flat_map(|line| [line, "\n"])
-        .collect();
+        .collect()
+}
+
+#[test]
+fn the_policies_that_the_reference_shows_are_accepted() {
+    let example = example_of("terms");
     let terms = load(&example).unwrap().terms;
     let languages: Vec<&String> = terms.policies["privacy"].languages.keys().collect();
     assert_eq!(languages, ["de", "en"]);
@@ -199,14 +204,7 @@ fn with_secrets(text: &str) -> String {
 
 #[test]
 fn the_presets_that_the_reference_shows_are_accepted() {
-    let text = reference();
-    let (_, section) = text.split_once("\n[sms.presets]\n").unwrap();
-    let example: String = section
-        .lines()
-        .take_while(|line| line.starts_with('#'))
-        .filter_map(|line| line.strip_prefix("#   "))
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let example = example_of("sms.presets");
     for provider in ["twilio", "example"] {
         let start =
             format!("[sms]\nprovider = \"{provider}\"\nfrom = \"X\"\nhome_country = \"DE\"\n");
