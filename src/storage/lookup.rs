@@ -4,14 +4,17 @@
 //! Nothing of this is stored but the peppers: the tables are made anew at each start, in the scan that checks the rows,
 //! and changed in the step that makes a group of changes visible. They share the bindings themselves.
 
+mod bindings;
 mod found;
+mod region;
 mod table;
 
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use self::bindings::{Binding, Bindings};
 pub use self::found::Found;
-use self::table::{AT_ONCE, Binding, Bindings, HashTable};
+use self::table::{AT_ONCE, HashTable};
 use super::StoreError;
 use super::changes::Changes;
 use super::codec::{Key as _, Record as _, threepid_parts};
@@ -118,14 +121,14 @@ impl LookupTables {
             .iter()
             .find(|of| of.pepper == *pepper)
             .ok_or_else(|| StoreError::unavailable("the table of hashes is not built"))?;
-        let holding = |binding: &&Binding| now < binding.not_after;
+        let holding = |binding: &Binding<'_>| now < binding.not_after;
         let mut found = Found::for_as_many(hashes.len());
         for hashes in hashes.chunks(AT_ONCE) {
             // In passes, so that the processor waits for many places in memory at once and not for one after the other.
             let places = table.table.get_many(hashes);
             let bound = places.map(|place| state.bindings.get(place?).filter(holding));
             for binding in bound.iter().take(hashes.len()) {
-                found.push(binding.map(Binding::mxid));
+                found.push(binding.map(|binding| binding.mxid));
             }
         }
         Ok(Some(found))
@@ -288,8 +291,11 @@ impl State {
     }
 }
 
-fn binding(record: &AssociationRecord) -> Binding {
-    Binding::new(record.mxid.as_str(), record.not_after)
+fn binding(record: &AssociationRecord) -> Binding<'_> {
+    Binding {
+        mxid: record.mxid.as_str(),
+        not_after: record.not_after,
+    }
 }
 
 fn peppers(record: &[u8]) -> Option<PeppersRecord> {

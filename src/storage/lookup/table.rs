@@ -1,75 +1,46 @@
-//! Hashes to places, and what stands in those places.
+//! Hashes to the places of bindings.
 
-use crate::types::{LookupHash, Timestamp};
+use super::bindings::Place;
+use super::region::Region;
+use crate::types::LookupHash;
 
-/// Into how many parts a table is cut. Each grows by itself, so that no change has to wait for a whole table to grow.
-const PARTS: usize = 256;
-
-/// Who a 3PID is bound to, and until when. It fills one line of the processor's cache, for to get a second one from
-/// memory is what would take the time of a lookup.
-#[repr(align(64))]
-pub(super) struct Binding {
-    mxid: Mxid,
-    pub(super) not_after: Timestamp,
-}
-
-/// A user ID in the binding itself, as long as there is room for it.
-enum Mxid {
-    Short { bytes: [u8; SHORT], length: u8 },
-    Long(Box<str>),
-}
-
-/// What a line has room for.
-const SHORT: usize = 54;
-
-impl Binding {
-    pub(super) fn new(mxid: &str, not_after: Timestamp) -> Self {
-        let mut bytes = [0; SHORT];
-        let short = bytes.get_mut(..mxid.len());
-        let mxid = match (short, u8::try_from(mxid.len())) {
-            (Some(short), Ok(length)) => {
-                short.copy_from_slice(mxid.as_bytes());
-                Mxid::Short { bytes, length }
-            }
-            _ => Mxid::Long(mxid.into()),
-        };
-        Self { mxid, not_after }
-    }
-
-    pub(super) fn mxid(&self) -> &str {
-        match &self.mxid {
-            Mxid::Short { bytes, length } => {
-                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
-                std::str::from_utf8(text).unwrap_or_default()
-            }
-            Mxid::Long(text) => text,
-        }
-    }
-}
+/// Into how many parts a table is cut. Each grows by itself, so that no change has to wait for a whole table to grow; they
+/// are so few that with a million bindings each fills a large page.
+const PARTS: usize = 16;
 
 /// The end of a hash, which is as good as the whole: for two addresses to share 96 bits by chance is out of the question,
 /// to hit one of a million others takes 2^76 tries, and who makes two of their own share them gains nothing. With its
 /// place it takes 16 bytes, so that no slot lies in two lines of the processor's cache.
 type End = [u8; 12];
 
-/// A hash and its place among the bindings.
+/// A hash and its place among the bindings; none in a slot that is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Slot {
     end: End,
-    place: u32,
+    place: Option<Place>,
 }
 
-/// No place.
-const NOWHERE: u32 = u32::MAX;
+/// A slot as it stands in memory; a free one is all zeros.
+type Record = [u8; 16];
 
 impl Slot {
     const FREE: Self = Self {
         end: [0; 12],
-        place: NOWHERE,
+        place: None,
     };
 
-    fn is_free(&self) -> bool {
-        self.place == NOWHERE
+    fn from_record(record: &Record) -> Self {
+        let [end @ .., a, b, c, d] = *record;
+        let place = Place::from_bytes([a, b, c, d]);
+        Self { end, place }
+    }
+
+    fn to_record(self) -> Record {
+        let mut record = [0; _];
+        let (end, place) = record.split_at_mut(self.end.len());
+        end.copy_from_slice(&self.end);
+        place.copy_from_slice(&self.place.map_or([0; 4], Place::to_bytes));
+        record
     }
 }
 
@@ -81,31 +52,31 @@ pub(super) struct HashTable(Box<[Part]>);
 
 impl Default for HashTable {
     fn default() -> Self {
-        Self((0..PARTS).map(|_| Part::default()).collect())
+        Self((0..PARTS).map(|_| Part::empty(0)).collect())
     }
 }
 
 impl HashTable {
-    pub(super) fn get(&self, hash: &LookupHash) -> Option<u32> {
+    pub(super) fn get(&self, hash: &LookupHash) -> Option<Place> {
         let (part, end) = split(hash);
         self.0.get(part)?.get(&end)
     }
 
     /// The places of at most [`AT_ONCE`] hashes, in their order.
-    pub(super) fn get_many(&self, hashes: &[Option<LookupHash>]) -> [Option<u32>; AT_ONCE] {
+    pub(super) fn get_many(&self, hashes: &[Option<LookupHash>]) -> [Option<Place>; AT_ONCE] {
         // First only the slots where the hashes would stand if they were alone. None of these reads waits for another
         // one, and nothing depends on what is read, so that the processor waits for many places in memory at once.
         let mut firsts = [Slot::FREE; AT_ONCE];
         for (first, hash) in firsts.iter_mut().zip(hashes) {
             if let Some(slot) = hash.as_ref().and_then(|hash| self.first(hash)) {
-                *first = *slot;
+                *first = slot;
             }
         }
         let mut places = [None; AT_ONCE];
         for ((place, first), hash) in places.iter_mut().zip(firsts).zip(hashes) {
-            if let Some(hash) = hash.as_ref().filter(|_| !first.is_free()) {
+            if let Some(hash) = hash.as_ref().filter(|_| first.place.is_some()) {
                 *place = match split(hash) {
-                    (_, end) if end == first.end => Some(first.place),
+                    (_, end) if end == first.end => first.place,
                     _ => self.get(hash),
                 };
             }
@@ -114,16 +85,16 @@ impl HashTable {
     }
 
     /// The first slot where a hash might stand.
-    fn first(&self, hash: &LookupHash) -> Option<&Slot> {
+    fn first(&self, hash: &LookupHash) -> Option<Slot> {
         let (part, end) = split(hash);
         let part = self.0.get(part)?;
-        part.slots.get(part.first(&end))
+        part.slot(part.first(&end))
     }
 
-    pub(super) fn set(&mut self, hash: &LookupHash, place: u32) {
+    pub(super) fn set(&mut self, hash: &LookupHash, place: Place) {
         let (part, end) = split(hash);
         if let Some(part) = self.0.get_mut(part) {
-            part.set(Slot { end, place });
+            part.set(&end, place);
         }
     }
 
@@ -146,19 +117,25 @@ impl HashTable {
 fn split(hash: &LookupHash) -> (usize, End) {
     let [first, ..] = hash.as_bytes();
     let end = hash.as_bytes().last_chunk().copied().unwrap_or_default();
-    (usize::from(*first), end)
+    (usize::from(*first) % PARTS, end)
 }
 
 /// A part of a table. A hash stands in the slot that its own end names, or in the next one that was free, and there is no
 /// free slot between the two; so a search ends at the first free one, mostly within one line of the processor's cache.
-#[derive(Default)]
 struct Part {
     /// A power of two, of which at least a quarter is free; or none.
-    slots: Vec<Slot>,
+    slots: Region<{ size_of::<Record>() }>,
     used: usize,
 }
 
 impl Part {
+    fn empty(slots: usize) -> Self {
+        Self {
+            slots: Region::full(slots),
+            used: 0,
+        }
+    }
+
     /// Where the search for a hash begins. What is hashed is a hash already.
     fn first(&self, end: &End) -> usize {
         let [.., a, b, c, d] = end;
@@ -167,39 +144,49 @@ impl Part {
     }
 
     fn mask(&self) -> usize {
-        self.slots.len().saturating_sub(1)
+        self.slots.records().len().saturating_sub(1)
+    }
+
+    fn slot(&self, at: usize) -> Option<Slot> {
+        self.slots.records().get(at).map(Slot::from_record)
+    }
+
+    fn put(&mut self, at: usize, slot: Slot) {
+        if let Some(record) = self.slots.records_mut().get_mut(at) {
+            *record = slot.to_record();
+        }
     }
 
     /// Where a hash stands, or else the free slot where it would be put; none in a part without slots.
     fn find(&self, end: &End) -> Option<(usize, Slot)> {
         let mut at = self.first(end);
         loop {
-            let slot = *self.slots.get(at)?;
-            if slot.is_free() || slot.end == *end {
+            let slot = self.slot(at)?;
+            if slot.place.is_none() || slot.end == *end {
                 return Some((at, slot));
             }
             at = (at + 1) & self.mask();
         }
     }
 
-    fn get(&self, end: &End) -> Option<u32> {
-        let (_, slot) = self.find(end)?;
-        (!slot.is_free()).then_some(slot.place)
+    fn get(&self, end: &End) -> Option<Place> {
+        self.find(end)?.1.place
     }
 
-    fn set(&mut self, slot: Slot) {
+    fn set(&mut self, end: &End, place: Place) {
         self.reserve(self.used + 1);
-        let found = self.find(&slot.end);
-        if let Some((at, before)) = found
-            && let Some(place) = self.slots.get_mut(at)
-        {
-            self.used += usize::from(before.is_free());
-            *place = slot;
+        if let Some((at, before)) = self.find(end) {
+            self.used += usize::from(before.place.is_none());
+            let slot = Slot {
+                end: *end,
+                place: Some(place),
+            };
+            self.put(at, slot);
         }
     }
 
     fn remove(&mut self, end: &End) {
-        let Some((mut hole, _)) = self.find(end).filter(|(_, slot)| !slot.is_free()) else {
+        let Some((mut hole, _)) = self.find(end).filter(|(_, slot)| slot.place.is_some()) else {
             return;
         };
         self.used -= 1;
@@ -208,16 +195,16 @@ impl Part {
         // What stands behind the hole moves into it, unless its search would begin only after it.
         loop {
             at = (at + 1) & mask;
-            let next = self.slots.get(at).copied().unwrap_or(Slot::FREE);
-            let is_movable = next.is_free() || {
+            let next = self.slot(at).unwrap_or(Slot::FREE);
+            let is_movable = next.place.is_none() || {
                 let first = self.first(&next.end);
                 at.wrapping_sub(first) & mask >= at.wrapping_sub(hole) & mask
             };
-            if is_movable && let Some(slot) = self.slots.get_mut(hole) {
-                *slot = next;
+            if is_movable {
+                self.put(hole, next);
                 hole = at;
             }
-            if next.is_free() {
+            if next.place.is_none() {
                 return;
             }
         }
@@ -225,77 +212,18 @@ impl Part {
 
     /// Makes room for so many.
     fn reserve(&mut self, used: usize) {
-        if used <= self.slots.len() / 4 * 3 {
+        let slots = self.slots.records().len();
+        if used <= slots / 4 * 3 {
             return;
         }
         let size = (used.div_ceil(3) * 4).next_power_of_two().max(8);
-        let grown = Self {
-            slots: vec![Slot::FREE; size],
-            used: 0,
-        };
-        let before = std::mem::replace(self, grown);
-        for slot in before.slots.into_iter().filter(|slot| !slot.is_free()) {
-            self.set(slot);
+        let before = std::mem::replace(self, Self::empty(size));
+        for slot in before.slots.records().iter().map(Slot::from_record) {
+            if let Some(place) = slot.place {
+                self.set(&slot.end, place);
+            }
         }
     }
-}
-
-/// How many bindings are allocated together.
-const TOGETHER: usize = 4096;
-
-/// The bindings, each in a place of its own for as long as it is bound.
-#[derive(Default)]
-pub(super) struct Bindings {
-    chunks: Vec<Vec<Option<Binding>>>,
-    free: Vec<u32>,
-}
-
-impl Bindings {
-    pub(super) fn get(&self, place: u32) -> Option<&Binding> {
-        let (chunk, offset) = position(place)?;
-        self.chunks.get(chunk)?.get(offset)?.as_ref()
-    }
-
-    /// Finds a place for a binding; none after four billion.
-    pub(super) fn add(&mut self, binding: Binding) -> Option<u32> {
-        if let Some(place) = self.free.pop() {
-            return self.replace(place, binding);
-        }
-        if self
-            .chunks
-            .last()
-            .is_none_or(|chunk| chunk.len() == TOGETHER)
-        {
-            self.chunks.push(Vec::new());
-        }
-        let before = self.chunks.len().checked_sub(1)? * TOGETHER;
-        let chunk = self.chunks.last_mut()?;
-        let place = u32::try_from(before + chunk.len()).ok();
-        let place = place.filter(|place| *place != NOWHERE)?;
-        chunk.push(Some(binding));
-        Some(place)
-    }
-
-    pub(super) fn replace(&mut self, place: u32, binding: Binding) -> Option<u32> {
-        *self.at(place)? = Some(binding);
-        Some(place)
-    }
-
-    pub(super) fn remove(&mut self, place: u32) {
-        if self.at(place).and_then(Option::take).is_some() {
-            self.free.push(place);
-        }
-    }
-
-    fn at(&mut self, place: u32) -> Option<&mut Option<Binding>> {
-        let (chunk, offset) = position(place)?;
-        self.chunks.get_mut(chunk)?.get_mut(offset)
-    }
-}
-
-fn position(place: u32) -> Option<(usize, usize)> {
-    let place = usize::try_from(place).ok()?;
-    Some((place / TOGETHER, place % TOGETHER))
 }
 
 #[cfg(test)]
@@ -315,11 +243,11 @@ mod tests {
                 end[8..].copy_from_slice(&u32::from(number % 11 * 3).to_le_bytes());
                 end
             };
-            let (mut part, mut model) = (Part::default(), HashMap::new());
+            let (mut part, mut model) = (Part::empty(0), HashMap::new());
             for (number, place) in steps {
-                if let Some(place) = place.map(u32::from) {
+                if let Some(place) = place.and_then(|place| Place::at(place.into())) {
                     let end = end(number);
-                    part.set(Slot { end, place });
+                    part.set(&end, place);
                     model.insert(number, place);
                 } else {
                     part.remove(&end(number));
@@ -333,49 +261,20 @@ mod tests {
         }
     }
 
-    fn binding(mxid: &str) -> Binding {
-        Binding::new(mxid, Timestamp::from_millis(1))
-    }
-
-    #[test]
-    fn a_user_id_of_any_length_is_kept() {
-        for length in [0, 1, SHORT - 1, SHORT, SHORT + 1, 255] {
-            let mxid = "é".repeat(length / 2) + &"x".repeat(length % 2);
-            assert_eq!(binding(&mxid).mxid(), mxid);
-        }
-        assert_eq!(size_of::<Option<Binding>>(), 64);
-    }
-
-    #[test]
-    fn a_place_is_given_again_only_after_it_was_left() {
-        let mut bindings = Bindings::default();
-        let places: Vec<u32> = (0..=2 * TOGETHER)
-            .map(|number| bindings.add(binding(&number.to_string())).unwrap())
-            .collect();
-        assert!(places.iter().copied().eq(0..8193));
-        bindings.remove(5000);
-        assert!(bindings.get(5000).is_none());
-        bindings.remove(5000);
-        assert_eq!(bindings.add(binding("new")), Some(5000));
-        assert_eq!(bindings.add(binding("newer")), Some(8193));
-        assert_eq!(bindings.get(5000).unwrap().mxid(), "new");
-        assert_eq!(bindings.get(4999).unwrap().mxid(), "4999");
-        assert!(bindings.get(u32::MAX).is_none());
-    }
-
     #[test]
     fn every_hash_has_its_own_place() {
         let pepper = Pepper::parse("p").unwrap();
         let hash = |number: u32| LookupHash::of(&number.to_string(), Medium::Msisdn, &pepper);
+        let place = |number| Place::at(usize::try_from(number).unwrap()).unwrap();
         let (mut table, mut like) = (HashTable::default(), HashTable::default());
         for number in 0..10_000 {
-            table.set(&hash(number), number);
+            table.set(&hash(number), place(number));
         }
         for number in (0..10_000).step_by(2) {
             table.remove(&hash(number));
         }
         for number in 0..10_000 {
-            let expected = (number % 2 == 1).then_some(number);
+            let expected = (number % 2 == 1).then(|| place(number));
             assert_eq!(table.get(&hash(number)), expected);
         }
         let hashes = (0..10_000).map(|number| (number % 3 != 0).then(|| hash(number)));
