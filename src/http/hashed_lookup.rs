@@ -4,11 +4,11 @@
 //!
 //! <https://spec.matrix.org/v1.19/identity-service-api/#association-lookup>
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::auth::Authenticated;
@@ -145,17 +145,10 @@ pub async fn lookup(
             HashedLookupError::Limited(limited) => ApiError::limited(&limited),
             HashedLookupError::Store(error) => error.into(),
         })?;
-    let mut mappings = HashMap::with_capacity(found.iter().flatten().count());
-    let mut length = Mappings::AROUND_ALL;
-    for (asked, mxid) in addresses.into_iter().zip(found.iter()) {
-        if let Some(mxid) = mxid {
-            mappings.insert(asked, mxid);
-            length += asked.len() + mxid.len() + Mappings::AROUND_EACH;
-        }
-    }
+    let mappings = Mappings::of(addresses.into_iter().zip(found.iter()));
     // An answer can be long; it is not copied while it grows.
-    let mut answer = Vec::with_capacity(length);
-    serde_json::to_writer(&mut answer, &Mappings { mappings }).map_err(ApiError::internal)?;
+    let mut answer = Vec::with_capacity(mappings.length());
+    serde_json::to_writer(&mut answer, &Answer { mappings }).map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok()
         .content_type(ContentType::json())
         .body(answer))
@@ -163,13 +156,50 @@ pub async fn lookup(
 
 /// The answer of `lookup`.
 #[derive(Serialize)]
-struct Mappings<'a> {
-    mappings: HashMap<&'a str, &'a str>,
+struct Answer<'a> {
+    mappings: Mappings<'a>,
 }
 
-impl Mappings<'_> {
-    /// What stands around each pair: four quotation marks, a colon, a comma.
-    const AROUND_EACH: usize = 6;
-    /// What stands around all of them.
-    const AROUND_ALL: usize = r#"{"mappings":{}}"#.len();
+/// Addresses as they were asked for, none of them twice, and who they are bound to.
+struct Mappings<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Mappings<'a> {
+    fn of(asked: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let mut pairs: Vec<_> = asked
+            .filter_map(|(address, mxid)| Some((address, mxid?)))
+            .collect();
+        if !begin_differently(&pairs) {
+            let mut seen = HashSet::with_capacity(pairs.len());
+            pairs.retain(|(address, _)| seen.insert(*address));
+        }
+        Self(pairs)
+    }
+
+    /// How many bytes the answer has, if nothing in it must be escaped.
+    fn length(&self) -> usize {
+        const AROUND_ALL: usize = r#"{"mappings":{}}"#.len();
+        const AROUND_EACH: usize = r#""":"","#.len();
+        let of_pair = |(address, mxid): &(&str, &str)| address.len() + mxid.len() + AROUND_EACH;
+        AROUND_ALL + self.0.iter().map(of_pair).sum::<usize>()
+    }
+}
+
+impl Serialize for Mappings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+/// Whether no two addresses begin with the same bytes, so that no two are equal. Hashes do not, and this is much faster than
+/// to put them into a set.
+fn begin_differently(pairs: &[(&str, &str)]) -> bool {
+    let beginning = |(address, _): &(&str, &str)| {
+        let bytes = address.as_bytes().first_chunk()?;
+        Some(u64::from_ne_bytes(*bytes))
+    };
+    let beginnings: Option<Vec<u64>> = pairs.iter().map(beginning).collect();
+    beginnings.is_some_and(|mut beginnings| {
+        beginnings.sort_unstable();
+        beginnings.is_sorted_by(|one, next| one < next)
+    })
 }

@@ -124,11 +124,10 @@ impl LookupTables {
         let holding = |binding: &Binding<'_>| now < binding.not_after;
         let mut found = Found::for_as_many(hashes.len());
         for hashes in hashes.chunks(AT_ONCE) {
-            // In passes, so that the processor waits for many places in memory at once and not for one after the other.
             let places = table.table.get_many(hashes);
-            let bound = places.map(|place| state.bindings.get(place?).filter(holding));
-            for binding in bound.iter().take(hashes.len()) {
-                found.push(binding.map(|binding| binding.mxid));
+            let bound = state.bindings.get_many(places);
+            for binding in bound.into_iter().take(hashes.len()) {
+                found.push(binding.filter(holding).map(|binding| binding.mxid));
             }
         }
         Ok(Some(found))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use super::region::Region;
+use super::region::{Line, NO_LINE, Region, fetch};
 use crate::types::Timestamp;
 
 /// Who a 3PID is bound to, and until when.
@@ -40,7 +40,7 @@ impl Place {
 
 /// A binding in one line of the processor's cache, for to get a second one from memory is what would take the time of a
 /// lookup: `not_after`, a byte of which [`Length`] tells, the user ID.
-type Record = [u8; 64];
+type Record = Line;
 
 /// What a record says of its user ID: its length and one, or one of these.
 struct Length;
@@ -58,7 +58,7 @@ const TOGETHER: usize = 32_768;
 /// The bindings, each in a place of its own.
 #[derive(Default)]
 pub(super) struct Bindings {
-    chunks: Vec<Region<{ size_of::<Record>() }>>,
+    chunks: Vec<Region>,
     /// How many places were ever given, from the first one on.
     given: usize,
     /// Which of them are free again.
@@ -69,8 +69,7 @@ pub(super) struct Bindings {
 
 impl Bindings {
     pub(super) fn get(&self, place: Place) -> Option<Binding<'_>> {
-        let (chunk, offset) = position(place);
-        let record = self.chunks.get(chunk)?.records().get(offset)?;
+        let record = self.record(place)?;
         let (not_after, rest) = record.split_first_chunk()?;
         let (length, text) = rest.split_first()?;
         let mxid = match *length {
@@ -80,6 +79,16 @@ impl Bindings {
         };
         let not_after = Timestamp::from_millis(u64::from_le_bytes(*not_after));
         Some(Binding { mxid, not_after })
+    }
+
+    /// The bindings at many places, in their order.
+    pub(super) fn get_many<const N: usize>(
+        &self,
+        places: [Option<Place>; N],
+    ) -> [Option<Binding<'_>>; N] {
+        let record = |place| self.record(place?);
+        fetch(&places.map(|place| record(place).unwrap_or(&NO_LINE)));
+        places.map(|place| self.get(place?))
     }
 
     /// Finds a place for a binding; none after four billion.
@@ -130,9 +139,14 @@ impl Bindings {
         self.free.push(place);
     }
 
+    fn record(&self, place: Place) -> Option<&Record> {
+        let (chunk, offset) = position(place);
+        self.chunks.get(chunk)?.lines().get(offset)
+    }
+
     fn record_mut(&mut self, place: Place) -> Option<&mut Record> {
         let (chunk, offset) = position(place);
-        self.chunks.get_mut(chunk)?.records_mut().get_mut(offset)
+        self.chunks.get_mut(chunk)?.lines_mut().get_mut(offset)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Hashes to the places of bindings.
 
 use super::bindings::Place;
-use super::region::Region;
+use super::region::{Line, NO_LINE, Region, fetch};
 use crate::types::LookupHash;
 
 /// Into how many parts a table is cut. Each grows by itself, so that no change has to wait for a whole table to grow; they
@@ -9,8 +9,7 @@ use crate::types::LookupHash;
 const PARTS: usize = 16;
 
 /// The end of a hash, which is as good as the whole: for two addresses to share 96 bits by chance is out of the question,
-/// to hit one of a million others takes 2^76 tries, and who makes two of their own share them gains nothing. With its
-/// place it takes 16 bytes, so that no slot lies in two lines of the processor's cache.
+/// to hit one of a million others takes 2^76 tries, and who makes two of their own share them gains nothing.
 type End = [u8; 12];
 
 /// A hash and its place among the bindings; none in a slot that is free.
@@ -20,15 +19,10 @@ struct Slot {
     place: Option<Place>,
 }
 
-/// A slot as it stands in memory; a free one is all zeros.
+/// A slot as it stands in a line, of which it fills a quarter; a free one is all zeros.
 type Record = [u8; 16];
 
 impl Slot {
-    const FREE: Self = Self {
-        end: [0; 12],
-        place: None,
-    };
-
     fn from_record(record: &Record) -> Self {
         let [end @ .., a, b, c, d] = *record;
         let place = Place::from_bytes([a, b, c, d]);
@@ -44,8 +38,37 @@ impl Slot {
     }
 }
 
+/// What a line says of a hash.
+enum Seen {
+    /// It stands here, with this place.
+    Here(Place),
+    /// It stands nowhere; in this line there is room for it.
+    Nowhere,
+    /// It may stand in the next line.
+    Beyond,
+}
+
+fn search(line: &Line, end: &End) -> Seen {
+    // All of it in any case: a search that could end early would be guessed wrong by the processor too often.
+    let (mut found, mut is_full) = (None, true);
+    for slot in slots(line) {
+        is_full &= slot.place.is_some();
+        found = found.or(slot.place.filter(|_| slot.end == *end));
+    }
+    match found {
+        Some(place) => Seen::Here(place),
+        None if is_full => Seen::Beyond,
+        None => Seen::Nowhere,
+    }
+}
+
+fn slots(line: &Line) -> impl Iterator<Item = Slot> {
+    let (records, _) = line.as_chunks();
+    records.iter().map(Slot::from_record)
+}
+
 /// How many hashes are looked for at a time.
-pub(super) const AT_ONCE: usize = 128;
+pub(super) const AT_ONCE: usize = 256;
 
 /// Hashes to places among the bindings.
 pub(super) struct HashTable(Box<[Part]>);
@@ -64,31 +87,30 @@ impl HashTable {
 
     /// The places of at most [`AT_ONCE`] hashes, in their order.
     pub(super) fn get_many(&self, hashes: &[Option<LookupHash>]) -> [Option<Place>; AT_ONCE] {
-        // First only the slots where the hashes would stand if they were alone. None of these reads waits for another
-        // one, and nothing depends on what is read, so that the processor waits for many places in memory at once.
-        let mut firsts = [Slot::FREE; AT_ONCE];
-        for (first, hash) in firsts.iter_mut().zip(hashes) {
-            if let Some(slot) = hash.as_ref().and_then(|hash| self.first(hash)) {
-                *first = slot;
-            }
+        let mut lines = [&NO_LINE; AT_ONCE];
+        for (line, hash) in lines.iter_mut().zip(hashes) {
+            let first = hash.as_ref().and_then(|hash| self.first(hash));
+            *line = first.unwrap_or(&NO_LINE);
         }
+        fetch(&lines);
         let mut places = [None; AT_ONCE];
-        for ((place, first), hash) in places.iter_mut().zip(firsts).zip(hashes) {
-            if let Some(hash) = hash.as_ref().filter(|_| first.place.is_some()) {
-                *place = match split(hash) {
-                    (_, end) if end == first.end => first.place,
-                    _ => self.get(hash),
+        for ((place, line), hash) in places.iter_mut().zip(lines).zip(hashes) {
+            if let Some(hash) = hash {
+                *place = match search(line, &split(hash).1) {
+                    Seen::Here(place) => Some(place),
+                    Seen::Nowhere => None,
+                    Seen::Beyond => self.get(hash),
                 };
             }
         }
         places
     }
 
-    /// The first slot where a hash might stand.
-    fn first(&self, hash: &LookupHash) -> Option<Slot> {
+    /// The first line where a hash may stand.
+    fn first(&self, hash: &LookupHash) -> Option<&Line> {
         let (part, end) = split(hash);
         let part = self.0.get(part)?;
-        part.slot(part.first(&end))
+        part.lines.lines().get(part.first(&end))
     }
 
     pub(super) fn set(&mut self, hash: &LookupHash, place: Place) {
@@ -120,18 +142,25 @@ fn split(hash: &LookupHash) -> (usize, End) {
     (usize::from(*first) % PARTS, end)
 }
 
-/// A part of a table. A hash stands in the slot that its own end names, or in the next one that was free, and there is no
-/// free slot between the two; so a search ends at the first free one, mostly within one line of the processor's cache.
+/// A part of a table. A hash stands in the line that its own end names, or in the next one that was not full, and all lines
+/// between the two are full; so a search ends at the first line that is not, mostly the first of all.
 struct Part {
-    /// A power of two, of which at least a quarter is free; or none.
-    slots: Region<{ size_of::<Record>() }>,
+    /// A power of two, of whose slots at least a quarter is free; or none.
+    lines: Region,
+    /// How many slots are not free.
     used: usize,
 }
 
+/// How many slots a line has.
+const SLOTS: usize = size_of::<Line>() / size_of::<Record>();
+
+/// A line of a part, and a slot of it.
+type Position = (usize, usize);
+
 impl Part {
-    fn empty(slots: usize) -> Self {
+    fn empty(lines: usize) -> Self {
         Self {
-            slots: Region::full(slots),
+            lines: Region::full(lines),
             used: 0,
         }
     }
@@ -144,81 +173,103 @@ impl Part {
     }
 
     fn mask(&self) -> usize {
-        self.slots.records().len().saturating_sub(1)
+        self.lines.lines().len().saturating_sub(1)
     }
 
-    fn slot(&self, at: usize) -> Option<Slot> {
-        self.slots.records().get(at).map(Slot::from_record)
-    }
-
-    fn put(&mut self, at: usize, slot: Slot) {
-        if let Some(record) = self.slots.records_mut().get_mut(at) {
-            *record = slot.to_record();
-        }
-    }
-
-    /// Where a hash stands, or else the free slot where it would be put; none in a part without slots.
-    fn find(&self, end: &End) -> Option<(usize, Slot)> {
+    /// The line where a search for a hash ends, and the place that it found; none in a part without lines.
+    fn find(&self, end: &End) -> Option<(usize, Option<Place>)> {
         let mut at = self.first(end);
         loop {
-            let slot = self.slot(at)?;
-            if slot.place.is_none() || slot.end == *end {
-                return Some((at, slot));
+            match search(self.lines.lines().get(at)?, end) {
+                Seen::Here(place) => return Some((at, Some(place))),
+                Seen::Nowhere => return Some((at, None)),
+                Seen::Beyond => at = (at + 1) & self.mask(),
             }
-            at = (at + 1) & self.mask();
         }
     }
 
     fn get(&self, end: &End) -> Option<Place> {
-        self.find(end)?.1.place
+        self.find(end)?.1
+    }
+
+    /// The slot of a line where a hash stands, or else a free one.
+    fn position(&self, line: usize, end: &End) -> Option<Position> {
+        let own = self
+            .slots(line)
+            .position(|slot| slot.place.is_some() && slot.end == *end);
+        let free = || self.slots(line).position(|slot| slot.place.is_none());
+        Some((line, own.or_else(free)?))
     }
 
     fn set(&mut self, end: &End, place: Place) {
         self.reserve(self.used + 1);
-        if let Some((at, before)) = self.find(end) {
-            self.used += usize::from(before.place.is_none());
+        let Some((line, before)) = self.find(end) else {
+            return;
+        };
+        if let Some(position) = self.position(line, end) {
             let slot = Slot {
                 end: *end,
                 place: Some(place),
             };
-            self.put(at, slot);
+            self.put(position, slot.to_record());
+            self.used += usize::from(before.is_none());
         }
     }
 
     fn remove(&mut self, end: &End) {
-        let Some((mut hole, _)) = self.find(end).filter(|(_, slot)| slot.place.is_some()) else {
+        let Some((line, Some(_))) = self.find(end) else {
+            return;
+        };
+        let Some(mut hole) = self.position(line, end) else {
             return;
         };
         self.used -= 1;
-        let mask = self.mask();
-        let mut at = hole;
-        // What stands behind the hole moves into it, unless its search would begin only after it.
-        loop {
-            at = (at + 1) & mask;
-            let next = self.slot(at).unwrap_or(Slot::FREE);
-            let is_movable = next.place.is_none() || {
-                let first = self.first(&next.end);
-                at.wrapping_sub(first) & mask >= at.wrapping_sub(hole) & mask
-            };
-            if is_movable {
-                self.put(hole, next);
-                hole = at;
+        // What found the line full stands behind it, and would not be found there any more.
+        while let Some((position, slot)) = self.behind(hole) {
+            self.put(hole, slot.to_record());
+            hole = position;
+        }
+        self.put(hole, [0; _]);
+    }
+
+    /// The nearest slot behind the line of a position whose search leads through that line.
+    fn behind(&self, (hole, _): Position) -> Option<(Position, Slot)> {
+        let distance = |from: usize, to: usize| to.wrapping_sub(from) & self.mask();
+        let mut line = hole;
+        while self.slots(line).all(|slot| slot.place.is_some()) {
+            line = (line + 1) & self.mask();
+            let passed = distance(hole, line);
+            let behind = self.slots(line).enumerate().find(|(_, slot)| {
+                slot.place.is_some() && distance(self.first(&slot.end), line) >= passed
+            });
+            if let Some((at, slot)) = behind {
+                return Some(((line, at), slot));
             }
-            if next.place.is_none() {
-                return;
-            }
+        }
+        None
+    }
+
+    fn slots(&self, line: usize) -> impl Iterator<Item = Slot> {
+        self.lines.lines().get(line).into_iter().flat_map(slots)
+    }
+
+    /// Puts something into a slot.
+    fn put(&mut self, (line, at): Position, record: Record) {
+        let line = self.lines.lines_mut().get_mut(line);
+        if let Some(slot) = line.and_then(|line| line.as_chunks_mut().0.get_mut(at)) {
+            *slot = record;
         }
     }
 
     /// Makes room for so many.
     fn reserve(&mut self, used: usize) {
-        let slots = self.slots.records().len();
-        if used <= slots / 4 * 3 {
+        if used <= self.lines.lines().len() * SLOTS / 4 * 3 {
             return;
         }
-        let size = (used.div_ceil(3) * 4).next_power_of_two().max(8);
-        let before = std::mem::replace(self, Self::empty(size));
-        for slot in before.slots.records().iter().map(Slot::from_record) {
+        let lines = (used.div_ceil(3) * 4).div_ceil(SLOTS);
+        let grown = Self::empty(lines.next_power_of_two().max(2));
+        let before = std::mem::replace(self, grown);
+        for slot in before.lines.lines().iter().flat_map(slots) {
             if let Some(place) = slot.place {
                 self.set(&slot.end, place);
             }
@@ -235,12 +286,12 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Few hashes that begin at few slots, so that they stand in each other's way.
+        /// Few hashes that begin in few lines, so that they stand in each other's way.
         #[test]
         fn a_part_is_a_map(steps in prop::collection::vec((0..40_u8, any::<Option<u8>>()), 0..200)) {
             let end = |number: u8| {
                 let mut end = [number; 12];
-                end[8..].copy_from_slice(&u32::from(number % 11 * 3).to_le_bytes());
+                end[8..].copy_from_slice(&u32::from(number % 4 * 3).to_le_bytes());
                 end
             };
             let (mut part, mut model) = (Part::empty(0), HashMap::new());
