@@ -5,30 +5,25 @@
 
 mod invitations;
 mod outbox;
+mod requests;
 mod store;
 
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use self::invitations::InvitationMetrics;
 pub use self::invitations::{InvitationFigures, InviteOutcome};
 use self::outbox::OutboxMetrics;
 pub use self::outbox::{DeliveryOutcome, OutboxFigures};
+use self::requests::RequestMetrics;
+pub use self::requests::{Answered, InFlight, RouteCounters};
 pub use self::store::StoreFigures;
 use self::store::StoreMetrics;
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
-
-/// The upper bounds of the latency histogram, in seconds.
-const LATENCIES: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
-];
 
 /// The metrics could not be set up, or not be written out.
 #[derive(Debug, thiserror::Error)]
@@ -142,28 +137,10 @@ impl FederationCall {
     }
 }
 
-/// One answered request.
-#[derive(Debug, Clone, Copy)]
-pub struct Answered<'a> {
-    /// The path of the route table, or `unknown`.
-    pub route: &'a str,
-    /// The method, as it was sent.
-    pub method: &'a str,
-    /// The status.
-    pub status: u16,
-    /// The errcode, or `-`.
-    pub errcode: &'a str,
-    /// How long the answer took.
-    pub duration: Duration,
-}
-
 /// The counters of one server. Counting takes no lock that anybody holds for long, and never fails.
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    durations: HistogramVec,
-    in_flight: IntGauge,
-    overloads: IntCounter,
+    requests: RequestMetrics,
     limits: IntCounterVec,
     mails: IntCounterVec,
     sms: IntCounterVec,
@@ -201,30 +178,7 @@ impl Metrics {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
         let metrics = Self {
-            requests: counters(
-                "bindery_http_requests_total",
-                "Answered requests",
-                &["route", "method", "status", "errcode"],
-            )?,
-            durations: register(
-                &registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "bindery_http_request_duration_seconds",
-                        "From the head of a request to its answer",
-                    )
-                    .buckets(LATENCIES.to_vec()),
-                    &["route"],
-                ),
-            )?,
-            in_flight: gauge(
-                "bindery_http_requests_in_flight",
-                "Requests that are being answered",
-            )?,
-            overloads: counter(
-                "bindery_http_overloads_total",
-                "Requests refused because api.max_requests were being answered",
-            )?,
+            requests: RequestMetrics::new(&registry)?,
             limits: counters(
                 "bindery_limits_hit_total",
                 "Requests refused by a limit of [limits]",
@@ -308,31 +262,19 @@ impl Metrics {
         }
     }
 
-    /// Counts an answered request.
-    pub fn answered(&self, answered: Answered<'_>) {
-        let mut digits = [0; 3];
-        self.requests
-            .with_label_values(&[
-                answered.route,
-                known_method(answered.method),
-                status_text(answered.status, &mut digits),
-                answered.errcode,
-            ])
-            .inc();
-        self.durations
-            .with_label_values(&[answered.route])
-            .observe(answered.duration.as_secs_f64());
+    /// Counts an answered request; `route` is that of its path, if there is one.
+    pub fn answered(&self, route: Option<&RouteCounters>, answered: Answered<'_>) {
+        self.requests.answered(route, answered);
     }
 
     /// Counts a request as being answered, until what this gives is dropped.
     pub fn in_flight(&self) -> InFlight<'_> {
-        self.in_flight.inc();
-        InFlight(&self.in_flight)
+        self.requests.in_flight()
     }
 
     /// Counts a request that was one too many at once.
     pub fn overloaded(&self) {
-        self.overloads.inc();
+        self.requests.overloaded();
     }
 
     /// Counts a refusal by a limit of this name.
@@ -441,15 +383,6 @@ fn reload_outcome(carried_out: bool) -> &'static str {
     if carried_out { done } else { refused }
 }
 
-/// A request that is being answered.
-pub struct InFlight<'a>(&'a IntGauge);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     made: prometheus::Result<C>,
@@ -457,20 +390,6 @@ fn register<C: Collector + Clone + 'static>(
     let collector = made?;
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
-}
-
-/// Clients may send any word as a method.
-fn known_method(method: &str) -> &'static str {
-    const KNOWN: [&str; 6] = ["GET", "POST", "OPTIONS", "HEAD", "PUT", "DELETE"];
-    let known = KNOWN.into_iter().find(|known| *known == method);
-    known.unwrap_or("other")
-}
-
-/// The three digits of a status, without an allocation.
-fn status_text(status: u16, digits: &mut [u8; 3]) -> &str {
-    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or(0);
-    *digits = [digit(status / 100), digit(status / 10), digit(status)];
-    std::str::from_utf8(digits).unwrap_or("000")
 }
 
 #[cfg(test)]
@@ -485,19 +404,28 @@ mod tests {
     fn what_was_counted_stands_in_the_text() {
         let metrics = Metrics::new(["requests_by_ip"]).unwrap();
         let request = metrics.in_flight();
-        metrics.answered(Answered {
-            route: "/x/{y}",
-            method: "GET",
-            status: 404,
-            errcode: "M_NOT_FOUND",
-            duration: Duration::from_millis(2),
-        });
+        let route = RouteCounters::new("/x/{y}".to_owned());
+        let answered = |method, status, errcode| {
+            let answered = Answered {
+                method,
+                status,
+                errcode,
+                duration: Duration::from_millis(2),
+            };
+            metrics.answered(Some(&route), answered);
+        };
+        answered("GET", 404, Some("M_NOT_FOUND"));
+        for method in ["GET", "POST", "GET"] {
+            answered(method, 200, None);
+        }
         metrics.looked_up(3);
         metrics.looked_up(4);
         let seen = text(&metrics);
         for line in [
             "bindery_http_requests_total{errcode=\"M_NOT_FOUND\",method=\"GET\",route=\"/x/{y}\",status=\"404\"} 1",
-            "bindery_http_request_duration_seconds_bucket{route=\"/x/{y}\",le=\"0.0025\"} 1",
+            "bindery_http_request_duration_seconds_bucket{route=\"/x/{y}\",le=\"0.0025\"} 4",
+            "bindery_http_requests_total{errcode=\"-\",method=\"GET\",route=\"/x/{y}\",status=\"200\"} 2",
+            "bindery_http_requests_total{errcode=\"-\",method=\"POST\",route=\"/x/{y}\",status=\"200\"} 1",
             "bindery_http_requests_in_flight 1",
             "bindery_lookups_total 2",
             "bindery_lookup_addresses_total 7",
@@ -516,13 +444,13 @@ mod tests {
     fn invented_methods_make_no_new_lines() {
         let metrics = Metrics::new([]).unwrap();
         for number in 0..100 {
-            metrics.answered(Answered {
-                route: "unknown",
+            let answered = Answered {
                 method: &format!("M{number}"),
                 status: 405,
-                errcode: "M_UNRECOGNIZED",
+                errcode: Some("M_UNRECOGNIZED"),
                 duration: Duration::ZERO,
-            });
+            };
+            metrics.answered(None, answered);
         }
         let text = text(&metrics);
         let lines = text

@@ -99,22 +99,17 @@ pub async fn observe<B: MessageBody + 'static>(
     }
 
     let report = response.response().extensions().get::<Report>().cloned();
-    let route = response
-        .request()
-        .app_data::<Route>()
-        .map_or("unknown", Route::path);
+    let route = response.request().app_data::<Route>();
     let duration = log.clock.monotonic().saturating_sub(started);
     let status = response.status().as_u16();
-    let errcode = report
-        .as_ref()
-        .map_or("-", |report| report.errcode.as_str());
-    state.metrics.answered(Answered {
-        route,
+    let errcode = report.as_ref().map(|report| report.errcode.as_str());
+    let answered = Answered {
         method: method.as_str(),
         status,
         errcode,
         duration,
-    });
+    };
+    state.metrics.answered(route.map(Route::counters), answered);
     if let Some(action) = report.as_ref().and_then(|report| report.limit) {
         state.metrics.limited(action.name());
     }
@@ -127,9 +122,9 @@ pub async fn observe<B: MessageBody + 'static>(
                 .flatten()
                 .map(|ip| ip.to_string()),
             method: method.as_str(),
-            route,
+            route: route.map_or("unknown", Route::path),
             status,
-            errcode,
+            errcode: errcode.unwrap_or("-"),
             millis: duration.as_millis(),
         };
         line.write();

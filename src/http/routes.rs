@@ -21,6 +21,7 @@ use super::{
     terms,
 };
 use crate::config::V1;
+use crate::metrics::RouteCounters;
 
 /// Which version of the API a route belongs to. It decides who may call and how a body may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,14 +48,19 @@ impl Version {
 /// A path that is served; each request finds its own in its data.
 #[derive(Debug, Clone)]
 pub struct Route {
-    path: String,
     version: Version,
+    counters: RouteCounters,
 }
 
 impl Route {
     /// The path, with parameters by name.
     pub fn path(&self) -> &str {
-        &self.path
+        self.counters.path()
+    }
+
+    /// What is counted of it.
+    pub(super) fn counters(&self) -> &RouteCounters {
+        &self.counters
     }
 
     /// The version it belongs to.
@@ -64,7 +70,7 @@ impl Route {
 
     /// Whether its body is a list of addresses.
     pub(super) fn is_lookup(&self) -> bool {
-        self.path.ends_with("lookup")
+        self.path().ends_with("lookup")
     }
 }
 
@@ -342,8 +348,8 @@ fn resource(version: Version, path: &str, endpoints: Vec<Endpoint>) -> actix_web
     allowed.push(Method::OPTIONS.to_string());
     let allowed = allowed.join(", ");
     let mut resource = web::resource(path).app_data(Route {
-        path: format!("{}{path}", version.prefix()),
         version,
+        counters: RouteCounters::new(format!("{}{path}", version.prefix())),
     });
     for endpoint in endpoints {
         resource = resource.route(endpoint.route);
