@@ -61,6 +61,6 @@ pub fn counting_micros() -> f64 {
         duration: Duration::from_micros(50),
     };
     micros_each(CHECKS, |_| {
-        metrics.answered(black_box(Some(&route)), answered)
+        metrics.answered(black_box(Some(&route)), answered);
     })
 }
