@@ -18,7 +18,7 @@ pub use self::invitations::{InvitationFigures, InviteOutcome};
 use self::outbox::OutboxMetrics;
 pub use self::outbox::{DeliveryOutcome, OutboxFigures};
 use self::requests::RequestMetrics;
-pub use self::requests::{Answered, InFlight, RouteCounters};
+pub use self::requests::{Answered, InFlight, NO_ERRCODE, RouteCounters, UNKNOWN_ROUTE};
 pub use self::store::StoreFigures;
 use self::store::StoreMetrics;
 

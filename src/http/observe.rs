@@ -12,7 +12,7 @@ use super::peer::{self, Origin};
 use super::routes::{Route, ignore_trailing_slash};
 use super::state::State;
 use crate::limits::{Action, Limited, Subject};
-use crate::metrics::Answered;
+use crate::metrics::{Answered, NO_ERRCODE, UNKNOWN_ROUTE};
 
 /// The headers that let any web client call any endpoint (identity service, "Web browser clients").
 static CORS: [(HeaderName, HeaderValue); 5] = [
@@ -122,9 +122,9 @@ pub async fn observe<B: MessageBody + 'static>(
                 .flatten()
                 .map(|ip| ip.to_string()),
             method: method.as_str(),
-            route: route.map_or("unknown", Route::path),
+            route: route.map_or(UNKNOWN_ROUTE, Route::path),
             status,
-            errcode: errcode.unwrap_or("-"),
+            errcode: errcode.unwrap_or(NO_ERRCODE),
             millis: duration.as_millis(),
         };
         line.write();

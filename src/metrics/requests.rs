@@ -19,11 +19,11 @@ const METHODS: [&str; 7] = ["GET", "POST", "OPTIONS", "HEAD", "PUT", "DELETE", O
 
 const OTHER: &str = "other";
 
-/// The errcode of an answer that has none.
-const NO_ERRCODE: &str = "-";
+/// What stands for the errcode of an answer that has none.
+pub const NO_ERRCODE: &str = "-";
 
-/// The route of a path that is not served.
-const UNKNOWN: &str = "unknown";
+/// What stands for the route of a path that is not served.
+pub const UNKNOWN_ROUTE: &str = "unknown";
 
 /// One answered request.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +98,7 @@ impl RequestMetrics {
     }
 
     pub(super) fn answered(&self, route: Option<&RouteCounters>, answered: Answered<'_>) {
-        let path = route.map_or(UNKNOWN, RouteCounters::path);
+        let path = route.map_or(UNKNOWN_ROUTE, RouteCounters::path);
         let known = METHODS.iter().position(|known| *known == answered.method);
         let place = known.unwrap_or(METHODS.len() - 1);
         let mut digits = [0; 3];
