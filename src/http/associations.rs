@@ -163,7 +163,7 @@ pub async fn unbind(
     http: HttpRequest,
     params: Params,
 ) -> Result<HttpResponse, ApiError> {
-    let content = Value::Object(params.fields().clone());
+    let content = Value::Object(params.fields().into_owned());
     let Unbind {
         mxid,
         threepid,

@@ -69,7 +69,8 @@ impl FromParams for StoreInvite {
             params.fail(ApiError::bad_request(ErrCode::InvalidEmail, message))
         });
         details?;
-        let fields = params.fields().iter();
+        let fields = params.fields();
+        let fields = fields.iter();
         let texts = fields.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
         let details = texts.filter(|(name, _)| !NO_DETAILS.contains(name));
         Ok(Self {

@@ -3,6 +3,7 @@
 //! An endpoint implements [`FromParams`] for its request and reads field by field; whatever is missing or wrong is
 //! collected, so that one answer names every missing field.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -48,15 +49,47 @@ pub struct Refused;
 
 /// The parameters of one call.
 pub struct Params {
-    fields: Map<String, Value>,
+    given: Given,
     missing: Vec<&'static str>,
     invalid: Option<ApiError>,
 }
 
+/// What was given.
+enum Given {
+    /// Fields of any kind.
+    Fields(Map<String, Value>),
+    /// The query of a request, when there is nothing in it to decode, as in most: each field is read where it stands.
+    Query(HttpRequest),
+}
+
+/// One field.
+enum Field<'a> {
+    Text(&'a str),
+    Other(&'a Value),
+}
+
+impl Given {
+    /// A field; `null` counts as absent.
+    fn get(&self, name: &str) -> Option<Field<'_>> {
+        match self {
+            Self::Fields(fields) => match fields.get(name)? {
+                Value::Null => None,
+                Value::String(text) => Some(Field::Text(text)),
+                other => Some(Field::Other(other)),
+            },
+            Self::Query(request) => {
+                let mut fields = plain_pairs(request.query_string()).rev();
+                let (_, value) = fields.find(|(known, _)| *known == name)?;
+                Some(Field::Text(value))
+            }
+        }
+    }
+}
+
 impl Params {
-    fn new(fields: Map<String, Value>) -> Self {
+    fn new(given: Given) -> Self {
         Self {
-            fields,
+            given,
             missing: Vec::new(),
             invalid: None,
         }
@@ -83,10 +116,10 @@ impl Params {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Result<Option<T>, Refused> {
-        let read = match self.fields.get(name) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(text)) => parse(text),
-            Some(_) => Err(Invalid::expecting("a string")),
+        let read = match self.given.get(name) {
+            None => return Ok(None),
+            Some(Field::Text(text)) => parse(text),
+            Some(Field::Other(_)) => Err(Invalid::expecting("a string")),
         };
         read.map(Some).map_err(|invalid| self.reject(name, invalid))
     }
@@ -100,11 +133,8 @@ impl Params {
         name: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, Invalid>,
     ) -> Result<T, Refused> {
-        let read = match self.fields.get(name) {
-            None | Some(Value::Null) => return Err(self.miss(name)),
-            Some(value) => parse(value),
-        };
-        read.map_err(|invalid| self.reject(name, invalid))
+        self.optional_value(name, parse)?
+            .ok_or_else(|| self.miss(name))
     }
 
     /// An optional field of any JSON type, read by `parse`; `null` counts as absent.
@@ -116,17 +146,20 @@ impl Params {
         name: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, Invalid>,
     ) -> Result<Option<T>, Refused> {
-        match self.fields.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => parse(value)
-                .map(Some)
-                .map_err(|invalid| self.reject(name, invalid)),
-        }
+        let read = match self.given.get(name) {
+            None => return Ok(None),
+            Some(Field::Text(text)) => parse(&text.into()),
+            Some(Field::Other(value)) => parse(value),
+        };
+        read.map(Some).map_err(|invalid| self.reject(name, invalid))
     }
 
     /// All fields as they came, those that nobody knows included.
-    pub fn fields(&self) -> &Map<String, Value> {
-        &self.fields
+    pub fn fields(&self) -> Cow<'_, Map<String, Value>> {
+        match &self.given {
+            Given::Fields(fields) => Cow::Borrowed(fields),
+            Given::Query(request) => Cow::Owned(plain_fields(request.query_string())),
+        }
     }
 
     /// Records that a required field is missing.
@@ -194,8 +227,13 @@ impl FromRequest for Params {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         if request.method() == Method::GET || request.method() == Method::HEAD {
-            let fields = url_encoded(request.query_string().as_bytes());
-            return Either::Left(ready(fields.map(Self::new)));
+            let query = request.query_string();
+            let given = if is_plain(query) {
+                Ok(Given::Query(request.clone()))
+            } else {
+                url_encoded(query.as_bytes()).map(Given::Fields)
+            };
+            return Either::Left(ready(given.map(Self::new)));
         }
         let body = Body::from_request(request, payload);
         Either::Right(Box::pin(async move { body.await?.params() }))
@@ -226,7 +264,8 @@ impl Body {
     /// # Errors
     /// 400 for what cannot be read.
     pub fn params(&self) -> Result<Params, ApiError> {
-        fields(&self.request, &self.bytes).map(Params::new)
+        let fields = fields(&self.request, &self.bytes)?;
+        Ok(Params::new(Given::Fields(fields)))
     }
 }
 
@@ -333,8 +372,8 @@ fn url_encoded(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let not_utf8 =
         || ApiError::bad_request(ErrCode::NotJson, "The parameters are not valid UTF-8.");
     let text = std::str::from_utf8(text).map_err(|_| not_utf8())?;
-    if let Some(fields) = not_encoded(text) {
-        return Ok(fields);
+    if is_plain(text) {
+        return Ok(plain_fields(text));
     }
     let mut fields = Map::new();
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
@@ -347,18 +386,23 @@ fn url_encoded(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     Ok(fields)
 }
 
-/// Reads what has nothing in it that would have to be decoded, as most queries; none for all others.
-fn not_encoded(text: &str) -> Option<Map<String, Value>> {
-    let is_plain = |byte: u8| byte.is_ascii() && byte != b'%' && byte != b'+';
-    if !text.bytes().all(is_plain) {
-        return None;
-    }
-    let mut fields = Map::new();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        fields.insert(name.to_owned(), value.into());
-    }
-    Some(fields)
+/// Whether a form or a query has nothing in it that would have to be decoded, as most queries.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii() && byte != b'%' && byte != b'+')
+}
+
+/// The names and values of such a form or query.
+fn plain_pairs(text: &str) -> impl DoubleEndedIterator<Item = (&str, &str)> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+fn plain_fields(text: &str) -> Map<String, Value> {
+    let pairs = plain_pairs(text);
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect()
 }
 
 async fn read_body(
@@ -371,21 +415,28 @@ async fn read_body(
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let reading = async {
-        let mut body = BytesMut::new();
+        // Most bodies come in one piece, which needs no copy.
+        let (mut first, mut all) = (Bytes::new(), BytesMut::new());
         let mut too_large = declared.is_some_and(|length| length > limit);
         let mut drained: usize = 0;
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| {
                 ApiError::bad_request(ErrCode::NotJson, "The body could not be read to its end.")
             })?;
-            too_large |= body.len().saturating_add(chunk.len()) > limit;
+            let before = first.len().max(all.len());
+            too_large |= before.saturating_add(chunk.len()) > limit;
             if too_large {
                 drained = drained.saturating_add(chunk.len());
                 if drained > DRAINED {
                     break;
                 }
+            } else if before == 0 {
+                first = chunk;
             } else {
-                body.extend_from_slice(&chunk);
+                if all.is_empty() {
+                    all.extend_from_slice(&first);
+                }
+                all.extend_from_slice(&chunk);
             }
         }
         if too_large {
@@ -395,7 +446,7 @@ async fn read_body(
                 format!("The body is larger than {limit} bytes."),
             ));
         }
-        Ok(body.freeze())
+        Ok(if all.is_empty() { first } else { all.freeze() })
     };
     tokio::time::timeout(BODY_TIMEOUT, reading)
         .await
@@ -410,16 +461,29 @@ async fn read_body(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use actix_web::test::TestRequest;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]
         fn what_is_not_encoded_is_read_as_if_it_were(text in "([a-c=&?.-]|%61|\\+|é){0,20}") {
-            if let Some(fields) = not_encoded(&text) {
+            if is_plain(&text) {
                 let decoded = url::form_urlencoded::parse(text.as_bytes());
                 let decoded = decoded.map(|(name, value)| (name.into_owned(), value.into()));
-                prop_assert_eq!(fields, decoded.collect::<Map<_, Value>>());
+                let decoded = decoded.collect::<Map<_, Value>>();
+                let request = TestRequest::with_uri(&format!("/?{text}")).to_http_request();
+                let query = Given::Query(request);
+                for name in ["", "a", "b", "ab", "?"] {
+                    let standing = match query.get(name) {
+                        Some(Field::Text(value)) => Some(value),
+                        _ => None,
+                    };
+                    prop_assert_eq!(standing, decoded.get(name).and_then(Value::as_str));
+                }
+                let query = Params::new(query);
+                prop_assert_eq!(&*query.fields(), &decoded);
             }
         }
     }

@@ -104,6 +104,25 @@ async fn a_body_that_is_too_large_is_refused_whether_or_not_it_says_so() {
 }
 
 #[tokio::test]
+async fn a_body_is_read_whole_in_however_many_pieces_it_comes() {
+    let server = TestServer::start().await;
+    let body = json!({ "email": "a@example.org", "client_secret": "s", "send_attempt": 1 });
+    let body = body.to_string().into_bytes();
+    for size in [1, 7, body.len() / 2 + 1, body.len()] {
+        let pieces: Vec<_> = body
+            .chunks(size)
+            .map(|piece| Ok::<_, std::io::Error>(piece.to_vec()))
+            .collect();
+        let streamed = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+        server
+            .client
+            .post_raw(REQUEST_TOKEN, JSON, streamed)
+            .await
+            .ok();
+    }
+}
+
+#[tokio::test]
 async fn v1_reads_json_by_its_name_and_everything_else_as_a_form() {
     let server = TestServer::start().await;
     let form = "email=a%40example.org&client_secret=s&send_attempt=1";
