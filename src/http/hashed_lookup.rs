@@ -15,7 +15,7 @@ use super::auth::Authenticated;
 use super::error::{ApiError, ErrCode};
 use super::params::{Body, FromParams, Params, Refused};
 use super::state::BodyLimits;
-use crate::services::lookup::{HashedLookupError, Lookup};
+use crate::services::lookup::{Found, HashedLookupError, Lookup};
 use crate::types::{Invalid, LookupAlgorithm, Pepper};
 
 /// `GET /_matrix/identity/v2/hash_details`
@@ -145,7 +145,10 @@ pub async fn lookup(
             HashedLookupError::Limited(limited) => ApiError::limited(&limited),
             HashedLookupError::Store(error) => error.into(),
         })?;
-    let mappings = Mappings::of(addresses.into_iter().zip(found.iter()));
+    let mappings = Mappings {
+        addresses: &addresses,
+        found: &found,
+    };
     // An answer can be long; it is not copied while it grows.
     let mut answer = Vec::with_capacity(mappings.length());
     serde_json::to_writer(&mut answer, &Answer { mappings }).map_err(ApiError::internal)?;
@@ -161,45 +164,47 @@ struct Answer<'a> {
 }
 
 /// Addresses as they were asked for, none of them twice, and who they are bound to.
-struct Mappings<'a>(Vec<(&'a str, &'a str)>);
+struct Mappings<'a> {
+    addresses: &'a [&'a str],
+    found: &'a Found,
+}
 
 impl<'a> Mappings<'a> {
-    fn of(asked: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Self {
-        let mut pairs: Vec<_> = asked
-            .filter_map(|(address, mxid)| Some((address, mxid?)))
-            .collect();
-        if !begin_differently(&pairs) {
-            let mut seen = HashSet::with_capacity(pairs.len());
-            pairs.retain(|(address, _)| seen.insert(*address));
-        }
-        Self(pairs)
+    /// What is bound, as often as it was asked for.
+    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let asked = self.addresses.iter().zip(self.found.iter());
+        asked.filter_map(|(address, mxid)| Some((*address, mxid?)))
     }
 
-    /// How many bytes the answer has, if nothing in it must be escaped.
+    /// How many bytes the answer has, if nothing in it must be escaped and nothing was asked for twice.
     fn length(&self) -> usize {
         const AROUND_ALL: usize = r#"{"mappings":{}}"#.len();
         const AROUND_EACH: usize = r#""":"","#.len();
-        let of_pair = |(address, mxid): &(&str, &str)| address.len() + mxid.len() + AROUND_EACH;
-        AROUND_ALL + self.0.iter().map(of_pair).sum::<usize>()
+        let of_pair = |(address, mxid): (&str, &str)| address.len() + mxid.len() + AROUND_EACH;
+        AROUND_ALL + self.pairs().map(of_pair).sum::<usize>()
+    }
+
+    /// Whether no two addresses begin with the same bytes, so that no two are equal. Hashes do not, and this is much
+    /// faster than to put them into a set.
+    fn begin_differently(&self) -> bool {
+        let beginning = |(address, _): (&str, &str)| {
+            let bytes = address.as_bytes().first_chunk();
+            // All that are shorter begin alike, as far as this goes.
+            bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+        };
+        let mut beginnings = Vec::with_capacity(self.addresses.len());
+        beginnings.extend(self.pairs().map(beginning));
+        beginnings.sort_unstable();
+        beginnings.is_sorted_by(|one, next| one < next)
     }
 }
 
 impl Serialize for Mappings<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
+        if self.begin_differently() {
+            return serializer.collect_map(self.pairs());
+        }
+        let mut seen = HashSet::new();
+        serializer.collect_map(self.pairs().filter(|(address, _)| seen.insert(*address)))
     }
-}
-
-/// Whether no two addresses begin with the same bytes, so that no two are equal. Hashes do not, and this is much faster than
-/// to put them into a set.
-fn begin_differently(pairs: &[(&str, &str)]) -> bool {
-    let beginning = |(address, _): &(&str, &str)| {
-        let bytes = address.as_bytes().first_chunk()?;
-        Some(u64::from_ne_bytes(*bytes))
-    };
-    let beginnings: Option<Vec<u64>> = pairs.iter().map(beginning).collect();
-    beginnings.is_some_and(|mut beginnings| {
-        beginnings.sort_unstable();
-        beginnings.is_sorted_by(|one, next| one < next)
-    })
 }

@@ -7,8 +7,9 @@ use crate::clock::Clock;
 use crate::limits::{Limited, Limits};
 use crate::metrics::Metrics;
 use crate::random::{Random, RandomError};
+pub use crate::storage::Found;
 use crate::storage::tables::{Associations, PeppersRecord};
-use crate::storage::{Found, RotationError, Store, StoreError};
+use crate::storage::{RotationError, Store, StoreError};
 use crate::types::{LookupAlgorithm, LookupHash, Medium, Pepper, ThreePid, UserId};
 
 /// What of the configuration lookups need.
