@@ -42,6 +42,9 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// The id of a request when the system's random source fails.
+const NO_ID: HeaderValue = HeaderValue::from_static("");
+
 /// Where the line of each request is logged.
 const REQUEST_LOG: &str = "bindery::request";
 
@@ -63,6 +66,7 @@ pub async fn observe<B: MessageBody + 'static>(
     let log = &state.request_log;
     let started = log.clock.monotonic();
     let id = log.random.request_id().unwrap_or_default();
+    let id = HeaderValue::try_from(id).unwrap_or(NO_ID);
     let origin = Origin::of(request.request(), &state);
     peer::note_probe(request.request(), &state);
     let method = request.method().clone();
@@ -88,12 +92,11 @@ pub async fn observe<B: MessageBody + 'static>(
     let headers = response.headers_mut();
     // One growth of the table in place of three.
     headers.reserve(CORS.len() + 2);
+    // No endpoint sets these, so there is nothing to replace, which would take longer.
     for (name, value) in &CORS {
-        headers.insert(name.clone(), value.clone());
+        headers.append(name.clone(), value.clone());
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID.clone(), value);
-    }
+    headers.append(REQUEST_ID.clone(), id.clone());
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
     }
@@ -113,9 +116,10 @@ pub async fn observe<B: MessageBody + 'static>(
     if let Some(action) = report.as_ref().and_then(|report| report.limit) {
         state.metrics.limited(action.name());
     }
+    let id = || id.to_str().unwrap_or_default();
     if log::log_enabled!(target: REQUEST_LOG, log::Level::Info) {
         let line = Line {
-            id: &id,
+            id: id(),
             client: log
                 .client_ip
                 .then_some(origin.address)
@@ -130,7 +134,8 @@ pub async fn observe<B: MessageBody + 'static>(
         line.write();
     }
     if let Some(cause) = report.and_then(|report| report.cause) {
-        log::error!(request_id = id.as_str(); "request {id} failed: {cause}");
+        let id = id();
+        log::error!(request_id = id; "request {id} failed: {cause}");
     }
     Ok(response)
 }
