@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use bindery::config;
@@ -75,21 +76,6 @@ pub fn open(folder: &Path) -> Store {
     Store::open(&settings, &ServerName::localhost()).unwrap()
 }
 
-/// Fills a store with this many bindings and validated sessions.
-pub fn fill(store: &Store, bindings: usize, sessions: usize) {
-    bind(store, 0..bindings);
-    let runtime = runtime();
-    for numbers in steps(0..sessions) {
-        let change = move |tx: &mut bindery::storage::Tx<'_>| -> Result<(), StoreError> {
-            numbers.clone().try_for_each(|number| {
-                let sid = Sid::parse(&sid(number)).unwrap();
-                tx.put::<Sessions>(&sid, &session(number))
-            })
-        };
-        runtime.block_on(store.write(change)).unwrap();
-    }
-}
-
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -107,6 +93,52 @@ pub fn bind(store: &Store, numbers: Range<usize>) {
         };
         runtime.block_on(store.write(change)).unwrap();
     }
+}
+
+/// Adds this many validated sessions.
+fn validate(store: &Store, sessions: usize) {
+    let runtime = runtime();
+    for numbers in steps(0..sessions) {
+        let change = move |tx: &mut bindery::storage::Tx<'_>| -> Result<(), StoreError> {
+            numbers.clone().try_for_each(|number| {
+                let sid = Sid::parse(&sid(number)).unwrap();
+                tx.put::<Sessions>(&sid, &session(number))
+            })
+        };
+        runtime.block_on(store.write(change)).unwrap();
+    }
+}
+
+/// What a process is started with to fill a store: its folder, the numbers of the bindings, how many sessions.
+const FILL: &str = "--fill";
+
+/// Fills the store in a folder by a process of its own. To write very much leaves a heap behind in which whatever is
+/// allocated later takes longer, and no server starts with such a heap.
+pub fn fill_elsewhere(folder: &Path, bindings: &Range<usize>, sessions: usize) {
+    let numbers = [bindings.start, bindings.end, sessions];
+    let status = Command::new(std::env::current_exe().unwrap())
+        .arg(FILL)
+        .arg(folder)
+        .args(numbers.map(|number| number.to_string()))
+        .status();
+    assert!(status.unwrap().success(), "the store could not be filled");
+}
+
+/// Does this if the process was started for it.
+pub fn fill_for_parent() -> bool {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [what, folder, numbers @ ..] = arguments.as_slice() else {
+        return false;
+    };
+    if what != FILL {
+        return false;
+    }
+    let numbers: Vec<usize> = numbers.iter().map(|text| text.parse().unwrap()).collect();
+    let store = open(Path::new(folder));
+    bind(&store, numbers[0]..numbers[1]);
+    validate(&store, numbers[2]);
+    assert!(store.close(Duration::from_mins(1)));
+    true
 }
 
 fn steps(numbers: Range<usize>) -> impl Iterator<Item = Range<usize>> {

@@ -36,9 +36,7 @@ const V1: &str = "/_matrix/identity/api/v1";
 /// Runs the group.
 pub fn run() {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let store = data::open(folder.path());
-    data::fill(&store, BINDINGS, SESSIONS);
-    assert!(store.close(Duration::from_secs(30)));
+    data::fill_elsewhere(folder.path(), &(0..BINDINGS), SESSIONS);
     let server = Server::bindery(folder.path());
 
     let validated = requests(|number| {
@@ -79,9 +77,7 @@ pub fn run() {
 /// count a request in its metrics either.
 fn with_limits(without: &Server, requests: &[Vec<u8>]) {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let store = data::open(folder.path());
-    data::fill(&store, 0, SESSIONS);
-    assert!(store.close(Duration::from_secs(30)));
+    data::fill_elsewhere(folder.path(), &(0..0), SESSIONS);
     let limited = Server::bindery_with(folder.path(), |config| {
         let endless = Rate::new(NonZeroU32::MAX, Duration::from_secs(1));
         config.limits.enabled = true;

@@ -29,7 +29,7 @@ const CHANGES: usize = 1_000_000;
 pub fn run() {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = data::open(&folder.path().join("store"));
-    data::fill(&store, BINDINGS, 0);
+    data::bind(&store, 0..BINDINGS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
@@ -235,7 +235,7 @@ fn whole(bindings: usize) {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = folder.path().join("store");
     let store = data::open(&path);
-    data::fill(&store, bindings, 0);
+    data::bind(&store, 0..bindings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

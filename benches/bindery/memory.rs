@@ -24,7 +24,7 @@ pub fn run() {
 
     let full = folder();
     let store = data::open(&full.path().join("store"));
-    data::fill(&store, BINDINGS, 0);
+    data::bind(&store, 0..BINDINGS);
     assert!(store.close(Duration::from_secs(30)));
     let full: Vec<Started> = (0..STARTS).map(|_| start(full.path())).collect();
     figures("100,000 bindings", &full, None);

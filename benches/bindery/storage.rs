@@ -23,7 +23,7 @@ const RECORD: usize = 64;
 pub fn run() {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = data::open(&folder.path().join("store"));
-    data::fill(&store, BINDINGS, 0);
+    data::bind(&store, 0..BINDINGS);
     let keys: Vec<ThreePid> = (0..BINDINGS).map(data::threepid).collect();
 
     let bare = sled::open(folder.path().join("bare")).unwrap();
