@@ -4,12 +4,14 @@
 //! Rows are plain inserts and removes: sled's transactions and batches turn on a lock for the whole process, which its
 //! flushes hold while they wait for the disk.
 
+use std::num::NonZeroUsize;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lru::LruCache;
 use tokio::sync::watch;
 
 use super::StoreError;
@@ -29,10 +31,56 @@ pub(super) struct Applied {
 
 const APPLIED: &[u8] = b"applied";
 
+/// A table, and rows of it that were read lately. These are what calls read again and again, such as the account of whoever
+/// calls, and sled takes most of the time of such a call to find a row that is in its memory.
+struct Tree {
+    rows: sled::Tree,
+    recent: Mutex<LruCache<Box<[u8]>, sled::IVec>>,
+}
+
+/// How many rows of a table are kept: a few megabytes at most.
+const RECENT: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+
+impl Tree {
+    fn new(rows: sled::Tree) -> Self {
+        // Made with its bound it would take room for all of them at once.
+        let mut recent = LruCache::unbounded();
+        recent.resize(RECENT);
+        let recent = Mutex::new(recent);
+        Self { rows, recent }
+    }
+
+    /// A row. That it can be kept here rests on this: nobody reads a row while it is set, for until it is set readers find
+    /// it in the layer above the index.
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, sled::Error> {
+        if let Some(row) = self.recent().get(key) {
+            return Ok(Some(row.clone()));
+        }
+        let row = self.rows.get(key)?;
+        if let Some(row) = &row {
+            self.recent().put(key.into(), row.clone());
+        }
+        Ok(row)
+    }
+
+    fn set(&self, key: &[u8], record: Option<&[u8]>) -> Result<(), sled::Error> {
+        self.recent().pop(key);
+        match record {
+            Some(record) => self.rows.insert(key, record)?,
+            None => self.rows.remove(key)?,
+        };
+        Ok(())
+    }
+
+    fn recent(&self) -> MutexGuard<'_, LruCache<Box<[u8]>, sled::IVec>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// All tables, each a tree.
 pub(super) struct Index {
     // Dropped before the database, which then closes.
-    trees: Vec<sled::Tree>,
+    trees: Vec<Tree>,
     applied: sled::Tree,
     db: sled::Db,
     /// Why the index cannot be used any more.
@@ -81,7 +129,7 @@ impl Index {
             let db = open_when_free(&sled::Config::new().path(folder).cache_capacity(cache))?;
             let trees = TABLES
                 .iter()
-                .map(|table| db.open_tree(table.id.to_be_bytes()))
+                .map(|table| db.open_tree(table.id.to_be_bytes()).map(Tree::new))
                 .collect::<Result<Vec<_>, _>>()?;
             let applied = db.open_tree(APPLIED)?;
             Ok(Self {
@@ -117,12 +165,7 @@ impl Index {
     }
 
     fn set(&self, table: u8, key: &[u8], record: Option<&[u8]>) -> Result<(), IndexError> {
-        let tree = self.tree(table)?;
-        match record {
-            Some(record) => tree.insert(key, record)?,
-            None => tree.remove(key)?,
-        };
-        Ok(())
+        Ok(self.tree(table)?.set(key, record)?)
     }
 
     /// Puts one row into an index that nobody reads yet, or takes it out.
@@ -162,7 +205,9 @@ impl Index {
         from: (Bound<&[u8]>, Bound<&[u8]>),
         prefix: &'a [u8],
     ) -> impl Iterator<Item = Result<Row, IndexError>> + 'a {
-        let mut rows = self.tree(table).map(|tree| tree.range::<&[u8], _>(from));
+        let mut rows = self
+            .tree(table)
+            .map(|tree| tree.rows.range::<&[u8], _>(from));
         std::iter::from_fn(move || {
             let next = match &mut rows {
                 Ok(rows) => self.watched(|| Ok(rows.next().transpose()?)).transpose(),
@@ -203,7 +248,7 @@ impl Index {
         })
     }
 
-    fn tree(&self, table: u8) -> Result<&sled::Tree, IndexError> {
+    fn tree(&self, table: u8) -> Result<&Tree, IndexError> {
         let place = TABLES.iter().position(|known| known.id == table);
         place
             .and_then(|place| self.trees.get(place))
