@@ -76,7 +76,10 @@ impl Email {
         let (local, domain) = text.split_once('@')?;
         let is_plain = |c: char| !(c.is_control() || c.is_whitespace() || c.is_ascii_uppercase());
         let is_one = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
-        let stands = is_one && text.len() <= MAX_OCTETS && text.chars().all(is_plain);
+        // Nearly all are ASCII, where a look at the bytes is enough.
+        let is_plain_ascii = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+        let all_plain = text.bytes().all(is_plain_ascii) || text.chars().all(is_plain);
+        let stands = is_one && text.len() <= MAX_OCTETS && all_plain;
         stands.then(|| Self {
             text: text.to_owned(),
             at: local.len(),
