@@ -2,6 +2,7 @@
 //! section of the specification. A handler extracts, calls one service function, and converts.
 
 mod accounts;
+mod answer;
 mod associations;
 mod auth;
 mod email;

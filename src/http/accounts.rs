@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::answer;
 use super::auth::{Authenticated, AuthenticatedNoTerms, Refusal};
 use super::error::{ApiError, ErrCode};
 use super::params::{FromParams, Params, Refused};
@@ -74,7 +75,9 @@ pub async fn register(
         .register(&matrix_server_name, &access_token, peer.0)
         .await?;
     // Clients in use read one name or the other.
-    Ok(HttpResponse::Ok().json(json!({ "token": token.expose(), "access_token": token.expose() })))
+    Ok(answer::json(
+        json!({ "token": token.expose(), "access_token": token.expose() }),
+    ))
 }
 
 /// `GET /_matrix/identity/v2/account`
@@ -86,7 +89,7 @@ pub async fn register(
 /// # Errors
 /// 401 without a token; 403 `M_TERMS_NOT_SIGNED` before the terms are accepted, by which clients know that they are to ask.
 pub async fn account(Authenticated(account): Authenticated) -> HttpResponse {
-    HttpResponse::Ok().json(Owner {
+    answer::json(Owner {
         user_id: account.mxid.as_str(),
     })
 }
@@ -118,5 +121,5 @@ pub async fn logout(
         other => other.into(),
     })?;
     accounts.logout(account).await?;
-    Ok(HttpResponse::Ok().json(json!({})))
+    Ok(answer::json(json!({})))
 }

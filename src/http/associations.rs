@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::answer;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::params::{FromParams, Params, Refused};
@@ -53,7 +54,7 @@ pub async fn get_validated_3pid(
             ValidationError::NoSession => ApiError::no_session_404(),
             other => other.into(),
         })?;
-    Ok(HttpResponse::Ok().json(Proved {
+    Ok(answer::json(Proved {
         medium: session.threepid.medium(),
         address: session.threepid.address(),
         validated_at: session.validated_at,
@@ -110,7 +111,7 @@ pub async fn bind(
     let association = associations
         .bind(sid, &client_secret, mxid, caller.mxid())
         .await?;
-    Ok(HttpResponse::Ok().json(association))
+    Ok(answer::json(association))
 }
 
 /// The body of `unbind`.
@@ -180,7 +181,7 @@ pub async fn unbind(
             .unbind_by_homeserver(request, mxid, threepid, peer.0)
             .await?;
     }
-    Ok(HttpResponse::Ok().json(json!({})))
+    Ok(answer::json(json!({})))
 }
 
 /// What a homeserver signed: the request as it arrived, from `/_matrix` on.

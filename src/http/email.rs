@@ -5,6 +5,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::answer;
 use super::auth::Caller;
 use super::error::{ApiError, ErrCode};
 use super::pages::Shown;
@@ -58,7 +59,7 @@ pub async fn request_token(
     let sid = validation
         .request_email_token(email, request, caller.mxid(), peer.0)
         .await?;
-    Ok(HttpResponse::Ok().json(json!({ "sid": sid.as_str() })))
+    Ok(answer::json(json!({ "sid": sid.as_str() })))
 }
 
 fn submission(params: &mut Params) -> Result<Submission, Refused> {

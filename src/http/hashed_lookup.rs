@@ -6,11 +6,11 @@
 
 use std::collections::HashSet;
 
-use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::answer;
 use super::auth::Authenticated;
 use super::error::{ApiError, ErrCode};
 use super::params::{Body, FromParams, Params, Refused};
@@ -36,7 +36,7 @@ pub async fn hash_details(
         .iter()
         .map(|algorithm| algorithm.as_str())
         .collect();
-    Ok(HttpResponse::Ok().json(json!({
+    Ok(answer::json(json!({
         "lookup_pepper": details.pepper.as_str(),
         "algorithms": algorithms,
     })))
@@ -150,11 +150,9 @@ pub async fn lookup(
         found: &found,
     };
     // An answer can be long; it is not copied while it grows.
-    let mut answer = Vec::with_capacity(mappings.length());
-    serde_json::to_writer(&mut answer, &Answer { mappings }).map_err(ApiError::internal)?;
-    Ok(HttpResponse::Ok()
-        .content_type(ContentType::json())
-        .body(answer))
+    let mut bytes = Vec::with_capacity(mappings.length());
+    serde_json::to_writer(&mut bytes, &Answer { mappings }).map_err(ApiError::internal)?;
+    Ok(answer::of_bytes(bytes))
 }
 
 /// The answer of `lookup`.

@@ -5,6 +5,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
+use super::answer;
 use super::auth::Caller;
 use super::error::{ApiError, ErrCode};
 use super::pages;
@@ -117,7 +118,7 @@ pub async fn store(
         brand,
     };
     let stored = invitations.store(request, caller.mxid(), peer.0).await?;
-    Ok(HttpResponse::Ok().json(json!({
+    Ok(answer::json(json!({
         "token": stored.token.expose(),
         "public_keys": [
             { "public_key": stored.server_key, "key_validity_url": invitations.server_key_url() },
@@ -168,5 +169,5 @@ pub async fn sign(
         private_key,
     } = params.read()?;
     let signed = invitations.sign(&mxid, &token, &private_key)?;
-    Ok(HttpResponse::Ok().json(signed))
+    Ok(answer::json(signed))
 }

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use super::answer;
 use super::error::{ApiError, ErrCode};
 use super::params::{FromParams, Params, Refused};
 use crate::services::pubkeys::Pubkeys;
@@ -33,7 +34,7 @@ pub async fn public_key(
             "This server has no public key with this id.",
         )
     })?;
-    Ok(HttpResponse::Ok().json(json!({ "public_key": public_key })))
+    Ok(answer::json(json!({ "public_key": public_key })))
 }
 
 /// The path of a key.
@@ -72,7 +73,7 @@ pub async fn is_valid(
 ) -> Result<HttpResponse, ApiError> {
     let request: IsValid = params.read()?;
     let valid = pubkeys.is_valid(&request.public_key);
-    Ok(HttpResponse::Ok().json(json!({ "valid": valid })))
+    Ok(answer::json(json!({ "valid": valid })))
 }
 
 /// `GET /_matrix/identity/{api/v1,v2}/pubkey/ephemeral/isvalid`
@@ -89,5 +90,5 @@ pub async fn is_valid_ephemeral(
 ) -> Result<HttpResponse, ApiError> {
     let request: IsValid = params.read()?;
     let valid = pubkeys.is_valid_ephemeral(&request.public_key)?;
-    Ok(HttpResponse::Ok().json(json!({ "valid": valid })))
+    Ok(answer::json(json!({ "valid": valid })))
 }

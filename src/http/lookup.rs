@@ -7,6 +7,7 @@
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::answer;
 use super::error::ApiError;
 use super::params::{FromParams, Params, Refused};
 use super::peer::Peer;
@@ -46,10 +47,10 @@ pub async fn lookup(
 ) -> Result<HttpResponse, ApiError> {
     let Lookup { medium, address } = params.read()?;
     let Ok(threepid) = ThreePid::parse(medium, &address) else {
-        return Ok(HttpResponse::Ok().json(json!({})));
+        return Ok(answer::json(json!({})));
     };
     let association = associations.lookup(&address, &threepid, peer)?;
-    Ok(HttpResponse::Ok().json(association.unwrap_or_default()))
+    Ok(answer::json(association.unwrap_or_default()))
 }
 
 /// The body of `bulk_lookup`.
@@ -108,5 +109,5 @@ pub async fn bulk_lookup(
         .zip(asked)
         .filter_map(|(mxid, (medium, address))| Some(json!([medium, address, mxid?.as_str()])))
         .collect();
-    Ok(HttpResponse::Ok().json(json!({ "threepids": found })))
+    Ok(answer::json(json!({ "threepids": found })))
 }

@@ -5,6 +5,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::answer;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::pages::Shown;
@@ -63,7 +64,7 @@ pub async fn request_token(
     let (sid, number) = validation
         .request_sms_token(&country, &phone_number, request, caller.mxid(), peer.0)
         .await?;
-    Ok(HttpResponse::Ok().json(json!({
+    Ok(answer::json(json!({
         "sid": sid.as_str(),
         "msisdn": number.msisdn().as_str(),
         "intl_fmt": number.international(),

@@ -13,6 +13,7 @@ use actix_web::{
 };
 use serde_json::json;
 
+use super::answer;
 use super::error::{ApiError, ErrCode};
 use super::peer::Origin;
 use super::state::State;
@@ -360,7 +361,7 @@ fn resource(version: Version, path: &str, endpoints: Vec<Endpoint>) -> actix_web
 }
 
 async fn preflight() -> HttpResponse {
-    HttpResponse::Ok().json(json!({}))
+    answer::json(json!({}))
 }
 
 async fn unknown_path(_: HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -5,6 +5,8 @@
 use actix_web::HttpResponse;
 use serde_json::json;
 
+use super::answer;
+
 /// What is served. v1.20 drops the token in the query, which homeservers still send, so it is not claimed.
 const VERSIONS: [&str; 23] = [
     "r0.1.0", "r0.2.0", "r0.2.1", "r0.3.0", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7",
@@ -18,7 +20,7 @@ const VERSIONS: [&str; 23] = [
 ///
 /// <https://spec.matrix.org/v1.19/identity-service-api/#get_matrixidentityversions>
 pub async fn versions() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "versions": VERSIONS }))
+    answer::json(json!({ "versions": VERSIONS }))
 }
 
 /// `GET /_matrix/identity/api/v1`, `GET /_matrix/identity/v2`
@@ -27,5 +29,5 @@ pub async fn versions() -> HttpResponse {
 ///
 /// <https://spec.matrix.org/v1.19/identity-service-api/#get_matrixidentityv2>
 pub async fn status() -> HttpResponse {
-    HttpResponse::Ok().json(json!({}))
+    answer::json(json!({}))
 }

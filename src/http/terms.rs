@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
+use super::answer;
 use super::auth::AuthenticatedNoTerms;
 use super::error::{ApiError, ErrCode};
 use super::pages::Shown;
@@ -25,7 +26,7 @@ pub async fn policies(terms: web::Data<Terms>) -> HttpResponse {
         .iter()
         .map(|(name, policy)| (name.clone(), described(policy)))
         .collect();
-    HttpResponse::Ok().json(json!({ "policies": policies }))
+    answer::json(json!({ "policies": policies }))
 }
 
 /// A policy as clients read it: the languages stand beside the version.
@@ -75,7 +76,7 @@ pub async fn accept(
 ) -> Result<HttpResponse, ApiError> {
     let Acceptance { urls } = params.read()?;
     terms.accept(account.mxid, &urls).await?;
-    Ok(HttpResponse::Ok().json(json!({})))
+    Ok(answer::json(json!({})))
 }
 
 /// `GET /policies/{policy}/{language}/{version}`

@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
+use super::answer;
 use super::error::ApiError;
 use super::pages;
 use super::params::{Params, Refused};
@@ -94,7 +95,7 @@ impl Submission {
             .submit_token(medium, &self.sid, &self.client_secret, &self.token, peer)
             .await
             .map_err(|error| ApiError::from(error).with_success(false))?;
-        Ok(HttpResponse::Ok().json(json!({ "success": true })))
+        Ok(answer::json(json!({ "success": true })))
     }
 }
 
