@@ -39,7 +39,11 @@ impl Phones {
 
     /// The same without limits, where many sessions are needed.
     pub async fn unlimited() -> Self {
-        Self::start_with(|config| config.limits.enabled = false).await
+        Self::start_with(|config| {
+            config.limits.enabled = false;
+            config.sms.daily_budget = 1_000_000;
+        })
+        .await
     }
 
     /// Stops the server and starts another on the same folder and clock.
