@@ -32,7 +32,7 @@ pub(super) struct Applied {
 const APPLIED: &[u8] = b"applied";
 
 /// A table, and rows of it that were read lately. These are what calls read again and again, such as the account of whoever
-/// calls, and sled takes most of the time of such a call to find a row that is in its memory.
+/// calls, and to find one in sled takes a good part of the time of a short call, even when it is in sled's memory.
 struct Tree {
     rows: sled::Tree,
     recent: Mutex<LruCache<Box<[u8]>, sled::IVec>>,
