@@ -72,18 +72,17 @@ impl Email {
     /// It was parsed when it came in. What is not ASCII is judged by tables of Unicode and IDNA that grow and are corrected:
     /// an address that they refuse by now must not make the store that it stands in unreadable. So only that is looked at
     /// what does not depend on them.
-    pub fn stored(text: &str) -> Option<Self> {
+    pub fn stored(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
         let (local, domain) = text.split_once('@')?;
+        let at = local.len();
         let is_plain = |c: char| !(c.is_control() || c.is_whitespace() || c.is_ascii_uppercase());
         let is_one = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
         // Nearly all are ASCII, where a look at the bytes is enough.
         let is_plain_ascii = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
         let all_plain = text.bytes().all(is_plain_ascii) || text.chars().all(is_plain);
         let stands = is_one && text.len() <= MAX_OCTETS && all_plain;
-        stands.then(|| Self {
-            text: text.to_owned(),
-            at: local.len(),
-        })
+        stands.then_some(Self { text, at })
     }
 
     /// The canonical address.
@@ -345,7 +344,7 @@ mod tests {
         ] {
             assert_eq!(Email::stored(text), None, "{text:?}");
         }
-        assert_eq!(Email::stored(&format!("a@{}", "b".repeat(253))), None);
+        assert_eq!(Email::stored(format!("a@{}", "b".repeat(253))), None);
     }
 
     proptest! {

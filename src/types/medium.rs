@@ -97,10 +97,10 @@ impl ThreePid {
     }
 
     /// Reads an address that was stored; see [`Email::stored`].
-    pub fn stored(medium: Medium, address: &str) -> Option<Self> {
+    pub fn stored(medium: Medium, address: impl Into<String>) -> Option<Self> {
         match medium {
             Medium::Email => Email::stored(address).map(Self::Email),
-            Medium::Msisdn => Msisdn::parse(address).ok().map(Self::Msisdn),
+            Medium::Msisdn => Msisdn::parse(&address.into()).ok().map(Self::Msisdn),
         }
     }
 
@@ -162,7 +162,7 @@ impl TryFrom<(Medium, String)> for ThreePid {
 
     /// Reads what was written, as [`Self::stored`] does.
     fn try_from((medium, address): (Medium, String)) -> Result<Self, Invalid> {
-        Self::stored(medium, &address).ok_or(Invalid::expecting("an address in canonical form"))
+        Self::stored(medium, address).ok_or(Invalid::expecting("an address in canonical form"))
     }
 }
 
