@@ -1,5 +1,7 @@
 //! The answer of most calls.
 
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError as _};
 use serde::Serialize;
@@ -19,7 +21,9 @@ pub(super) fn json(body: impl Serialize) -> HttpResponse {
 
 /// 200 with this JSON as its body.
 pub(super) fn of_bytes(json: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, JSON.clone()))
-        .body(json)
+    let mut answer = HttpResponse::with_body(StatusCode::OK, BoxBody::new(json));
+    answer
+        .headers_mut()
+        .append(header::CONTENT_TYPE, JSON.clone());
+    answer
 }

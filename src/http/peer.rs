@@ -126,7 +126,7 @@ impl Origin {
         let address = trust.client(request.peer_addr(), request.headers());
         let expected = |ip| state.v1.sources.iter().any(|source| source.contains(&ip));
         let is_v1_source =
-            address.is_some_and(expected) && request.path().starts_with(Version::V1.prefix());
+            request.path().starts_with(Version::V1.prefix()) && address.is_some_and(expected);
         Self {
             address,
             is_v1_source,
