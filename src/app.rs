@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::admin::AdminSocket;
@@ -34,7 +34,7 @@ pub use self::sockets::{Passed, PassedError, SocketError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, V1};
 use crate::federation::Ports;
-use crate::http::Monitoring;
+use crate::http::{Monitoring, Places};
 use crate::mail;
 use crate::metrics::MetricsError;
 use crate::net::{ResolveError, SetupError};
@@ -166,7 +166,7 @@ pub enum RunError {
 /// A server that listens and waits to be run.
 pub struct App {
     listening: Listening,
-    places: Places,
+    places: Arc<Places>,
     monitoring: Option<Listening>,
     certificates: Option<Arc<Certificates>>,
     health: Arc<Health>,
@@ -204,6 +204,7 @@ impl App {
         lookup.ensure_pepper().await?;
         let monitoring = Monitoring {
             metrics: Arc::clone(&state.metrics),
+            places: Arc::clone(&state.places),
             health: Arc::new(Health::new(store.clone(), Arc::clone(&deps.clock))),
         };
         let metrics = Arc::clone(&state.metrics);
@@ -214,10 +215,7 @@ impl App {
         let certificates = compose::certificates(&config, &deps, &state.metrics)?;
         let reloader = compose::reloader(&state, certificates.clone());
         let reloader = Arc::new(reloader);
-        let places = Places {
-            free: Arc::clone(&state.places),
-            all: config.api.max_requests,
-        };
+        let places = Arc::clone(&state.places);
         let listening = listeners::public(&config, state, passed.public, certificates.as_ref())?;
         if let Some(certificates) = &certificates {
             for advice in certificates.advice(&config.server.public_url) {
@@ -350,7 +348,7 @@ impl App {
                     if !keeps_connections {
                         std::future::pending::<()>().await;
                     }
-                    self.places.idle().await;
+                    idle(&self.places).await;
                 };
                 let is_done = tokio::select! {
                     () = handle.stop(true) => true,
@@ -385,23 +383,15 @@ impl App {
     }
 }
 
-/// The places that requests are answered in.
-struct Places {
-    free: Arc<Semaphore>,
-    all: usize,
-}
-
-impl Places {
-    /// Waits until all have been free for a while.
-    async fn idle(&self) {
-        const LOOKS: u32 = 10;
-        let mut ticks = tokio::time::interval(LINGER / LOOKS);
-        let mut quiet = 0;
-        while quiet <= LOOKS {
-            ticks.tick().await;
-            let is_quiet = self.free.available_permits() == self.all;
-            quiet = if is_quiet { quiet + 1 } else { 0 };
-        }
+/// Waits until nothing has been answered for a while.
+async fn idle(places: &Places) {
+    const LOOKS: u32 = 10;
+    let mut ticks = tokio::time::interval(LINGER / LOOKS);
+    let mut quiet = 0;
+    while quiet <= LOOKS {
+        ticks.tick().await;
+        let is_quiet = places.taken() == 0;
+        quiet = if is_quiet { quiet + 1 } else { 0 };
     }
 }
 

@@ -18,7 +18,7 @@ pub use self::invitations::{InvitationFigures, InviteOutcome};
 use self::outbox::OutboxMetrics;
 pub use self::outbox::{DeliveryOutcome, OutboxFigures};
 use self::requests::RequestMetrics;
-pub use self::requests::{Answered, InFlight, NO_ERRCODE, RouteCounters, UNKNOWN_ROUTE};
+pub use self::requests::{Answered, NO_ERRCODE, RouteCounters, UNKNOWN_ROUTE};
 pub use self::store::StoreFigures;
 use self::store::StoreMetrics;
 
@@ -267,9 +267,9 @@ impl Metrics {
         self.requests.answered(route, answered);
     }
 
-    /// Counts a request as being answered, until what this gives is dropped.
-    pub fn in_flight(&self) -> InFlight<'_> {
-        self.requests.in_flight()
+    /// Says how many requests are being answered.
+    pub fn in_flight(&self, requests: usize) {
+        self.requests.in_flight(requests);
     }
 
     /// Counts a request that was one too many at once.
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn what_was_counted_stands_in_the_text() {
         let metrics = Metrics::new(["requests_by_ip"]).unwrap();
-        let request = metrics.in_flight();
+        metrics.in_flight(1);
         let route = RouteCounters::new("/x/{y}".to_owned());
         let answered = |method, status, errcode| {
             let answered = Answered {
@@ -436,7 +436,7 @@ mod tests {
         }
         assert!(seen.contains("process_resident_memory_bytes "));
         assert!(seen.contains("bindery_build_info{version="));
-        drop(request);
+        metrics.in_flight(0);
         assert!(text(&metrics).contains("bindery_http_requests_in_flight 0"));
     }
 

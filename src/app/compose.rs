@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::certificates::{CertificateError, Certificates};
 use super::messages::Writers;
 use super::{Deps, Keys, Reloader, StartError};
 use crate::config::Config;
 use crate::federation::Federation;
-use crate::http::{BodyLimits, ProxyTrust, RequestLog, State, V1Access};
+use crate::http::{BodyLimits, Places, ProxyTrust, RequestLog, State, V1Access};
 use crate::limits::{Action, Limits, Subject};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
@@ -140,7 +138,7 @@ pub(super) fn parts(
             max_body: usize::try_from(config.api.max_body).unwrap_or(usize::MAX),
             max_addresses: config.lookup.max_addresses,
         },
-        places: Arc::new(Semaphore::new(config.api.max_requests)),
+        places: Arc::new(Places::new(config.api.max_requests)),
         metrics: base.metrics,
         probes,
         request_log: Arc::new(RequestLog {

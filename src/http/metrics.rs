@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 
+use super::places::Places;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::services::health::Health;
 
@@ -13,6 +14,8 @@ use crate::services::health::Health;
 pub struct Monitoring {
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// The places of requests that are being answered.
+    pub places: Arc<Places>,
     /// The state of the server.
     pub health: Arc<Health>,
 }
@@ -20,6 +23,7 @@ pub struct Monitoring {
 /// Puts the routes of monitoring into an application.
 pub fn configure_monitoring(app: &mut web::ServiceConfig, monitoring: &Monitoring) {
     app.app_data(web::Data::from(monitoring.metrics.clone()))
+        .app_data(web::Data::from(monitoring.places.clone()))
         .app_data(web::Data::from(monitoring.health.clone()))
         .route("/metrics", web::get().to(metrics))
         .route("/health/live", web::get().to(live))
@@ -27,7 +31,12 @@ pub fn configure_monitoring(app: &mut web::ServiceConfig, monitoring: &Monitorin
 }
 
 /// `GET /metrics`: the text that Prometheus reads.
-async fn metrics(metrics: web::Data<Metrics>, health: web::Data<Health>) -> HttpResponse {
+async fn metrics(
+    metrics: web::Data<Metrics>,
+    places: web::Data<Places>,
+    health: web::Data<Health>,
+) -> HttpResponse {
+    metrics.in_flight(places.taken());
     // Looking at the store's files blocks.
     let text = web::block(move || {
         // The rest is worth seeing, above all when the store's files cannot be looked at.

@@ -71,18 +71,17 @@ pub async fn observe<B: MessageBody + 'static>(
     peer::note_probe(request.request(), &state);
     let method = request.method().clone();
 
-    let place = state.places.try_acquire();
-    let _in_flight = state.metrics.in_flight();
+    let place = state.places.take();
     let admitted = match (&place, origin.counted()) {
-        (Err(_), _) => {
+        (None, _) => {
             state.metrics.overloaded();
             Err(ApiError::overloaded())
         }
-        (Ok(_), Some(ip)) => state
+        (Some(_), Some(ip)) => state
             .limits
             .take(Action::RequestsByIp, Subject::Ip(ip))
             .map_err(|limited: Limited| ApiError::limited(&limited)),
-        (Ok(_), None) => Ok(()),
+        (Some(_), None) => Ok(()),
     };
     let mut response = match admitted {
         Ok(()) => next.call(request).await?.map_into_left_body(),
@@ -96,9 +95,9 @@ pub async fn observe<B: MessageBody + 'static>(
     for (name, value) in &CORS {
         headers.append(name.clone(), value.clone());
     }
-    headers.append(REQUEST_ID.clone(), id.clone());
+    headers.append(REQUEST_ID.clone(), id);
     if !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
+        headers.append(header::CACHE_CONTROL, NO_STORE.clone());
     }
 
     let report = response.response().extensions().get::<Report>().cloned();
@@ -116,7 +115,11 @@ pub async fn observe<B: MessageBody + 'static>(
     if let Some(action) = report.as_ref().and_then(|report| report.limit) {
         state.metrics.limited(action.name());
     }
-    let id = || id.to_str().unwrap_or_default();
+    // Read where it is rarely needed, which spares every answer a copy.
+    let id = || {
+        let id = response.headers().get(&REQUEST_ID);
+        id.and_then(|id| id.to_str().ok()).unwrap_or_default()
+    };
     if log::log_enabled!(target: REQUEST_LOG, log::Level::Info) {
         let line = Line {
             id: id(),

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use tokio::sync::Semaphore;
-
 use super::error::{ApiError, ErrCode};
 use super::peer::ProxyTrust;
+use super::places::Places;
 use super::routes::Route;
 use crate::config::V1;
 use crate::limits::Limits;
@@ -52,7 +51,7 @@ pub struct State {
     /// How large a body may be.
     pub body_limits: BodyLimits,
     /// A place for each request that may be answered at once.
-    pub places: Arc<Semaphore>,
+    pub places: Arc<Places>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Requests whose way an operator wants to know.

@@ -122,22 +122,13 @@ impl RequestMetrics {
         }
     }
 
-    pub(super) fn in_flight(&self) -> InFlight<'_> {
-        self.in_flight.inc();
-        InFlight(&self.in_flight)
+    pub(super) fn in_flight(&self, requests: usize) {
+        self.in_flight
+            .set(i64::try_from(requests).unwrap_or(i64::MAX));
     }
 
     pub(super) fn overloaded(&self) {
         self.overloads.inc();
-    }
-}
-
-/// A request that is being answered.
-pub struct InFlight<'a>(&'a IntGauge);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
