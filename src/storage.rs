@@ -26,6 +26,7 @@ mod opening;
 pub mod outbox;
 mod outgoing;
 mod progress;
+mod recent;
 mod recovery;
 mod rotation;
 pub mod secret_file;

@@ -4,19 +4,18 @@
 //! Rows are plain inserts and removes: sled's transactions and batches turn on a lock for the whole process, which its
 //! flushes hold while they wait for the disk.
 
-use std::num::NonZeroUsize;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lru::LruCache;
 use tokio::sync::watch;
 
 use super::StoreError;
 use super::changes::Changes;
 use super::frame::History;
+use super::recent::{Known, Recent};
 use super::tables::TABLES;
 
 /// A row as bytes.
@@ -31,49 +30,42 @@ pub(super) struct Applied {
 
 const APPLIED: &[u8] = b"applied";
 
-/// A table, and rows of it that were read lately. These are what calls read again and again, such as the account of whoever
-/// calls, and to find one in sled takes a good part of the time of a short call, even when it is in sled's memory.
+/// A table, and rows of it that are read again and again: to find a row in sled takes a good part of the time of a short
+/// call, even when it is in sled's memory.
 struct Tree {
     rows: sled::Tree,
-    recent: Mutex<LruCache<Box<[u8]>, sled::IVec>>,
+    recent: Recent<sled::IVec>,
 }
-
-/// How many rows of a table are kept: a few megabytes at most.
-const RECENT: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 
 impl Tree {
     fn new(rows: sled::Tree) -> Self {
-        // Made with its bound it would take room for all of them at once.
-        let mut recent = LruCache::unbounded();
-        recent.resize(RECENT);
-        let recent = Mutex::new(recent);
+        let recent = Recent::new();
         Self { rows, recent }
     }
 
     /// A row. That it can be kept here rests on this: nobody reads a row while it is set, for until it is set readers find
     /// it in the layer above the index.
     fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, sled::Error> {
-        if let Some(row) = self.recent().get(key) {
-            return Ok(Some(row.clone()));
+        match self.recent.get(key) {
+            Known::Kept(row) => Ok(Some(row)),
+            Known::New => self.rows.get(key),
+            Known::Again => {
+                let row = self.rows.get(key)?;
+                if let Some(row) = &row {
+                    self.recent.keep(key, row.clone());
+                }
+                Ok(row)
+            }
         }
-        let row = self.rows.get(key)?;
-        if let Some(row) = &row {
-            self.recent().put(key.into(), row.clone());
-        }
-        Ok(row)
     }
 
     fn set(&self, key: &[u8], record: Option<&[u8]>) -> Result<(), sled::Error> {
-        self.recent().pop(key);
+        self.recent.forget(key);
         match record {
             Some(record) => self.rows.insert(key, record)?,
             None => self.rows.remove(key)?,
         };
         Ok(())
-    }
-
-    fn recent(&self) -> MutexGuard<'_, LruCache<Box<[u8]>, sled::IVec>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
