@@ -190,6 +190,15 @@ impl Index {
         self.watched(|| Ok(self.tree(table)?.get(key)?))
     }
 
+    /// A row that is about to be set, and so is not worth keeping.
+    pub(super) fn get_to_set(
+        &self,
+        table: u8,
+        key: &[u8],
+    ) -> Result<Option<sled::IVec>, IndexError> {
+        self.watched(|| Ok(self.tree(table)?.rows.get(key)?))
+    }
+
     /// Rows in order, from a bound on, as long as their keys begin with a prefix.
     pub(super) fn range<'a>(
         &'a self,

@@ -15,7 +15,7 @@ const MARKED: usize = 16_384;
 const ROOM: usize = MARKED * 8;
 
 /// Some rows of a table, such as the account of whoever calls. A row comes in when it is asked for a second time, so that
-/// one that is read once costs no more than a mark, and drives out nothing.
+/// one that is read once costs no more than a mark, and hardly ever drives out another.
 pub(super) struct Recent<R>(RwLock<Inner<R>>);
 
 struct Inner<R> {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_that_were_read_last_are_kept_and_no_more() {
+    fn the_rows_that_came_in_last_are_kept_and_no_more() {
         let recent = Recent::new();
         for number in 0..20_000 {
             recent.keep(&key(number), number);

@@ -284,7 +284,7 @@ impl Committer {
         let mut grown = vec![0_u64; TABLES.len()];
         let mut net = Changes::default();
         for (table, key, record) in changes.into_rows() {
-            let before = self.view.index().get(table, &key)?;
+            let before = self.view.index().get_to_set(table, &key)?;
             if before.as_deref() == record.as_deref() {
                 continue;
             }
